@@ -1,0 +1,438 @@
+//! Matrix products of 4- and 8-bit weights with 8-bit activations on x86 with AVX2.
+//!
+//! candle's tile kernels need a width that is a multiple of 256; other widths (576 in SmolLM2) and the 32-wide
+//! block types fall on scalar code there. Here weights are stored in tiles of eight output rows, so that one
+//! `vpmaddubsw` multiplies four inputs of eight rows; activations are quantised to 8 bits in blocks of 32 as
+//! llama.cpp does (`block_q8_1`). A row's result does not depend on how many rows run with it.
+
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, bail};
+use half::f16;
+
+/// Values per quantisation block, of weights and of activations.
+const BLOCK: usize = 32;
+/// Output rows per tile: one 256-bit register of f32.
+const TILE: usize = 8;
+/// Input rows that share one pass over a tile.
+const GROUP: usize = 4;
+
+/// A weight matrix `(out, in)` in tiles, block after block along `in`.
+pub struct PackedWeight {
+    out: usize,
+    input: usize,
+    codes: Codes,
+    /// Per tile and block, one value per output row.
+    scales: Vec<[f32; TILE]>,
+}
+
+/// The integers of the weights.
+enum Codes {
+    /// `w = scale * code + min`, code in 0..16. Byte `4 r + c` of quarter `g` holds inputs `8 g + c` (low half)
+    /// and `8 g + 4 + c` (high half) of output row `r`.
+    Four {
+        tiles: Vec<[[u8; 32]; 4]>,
+        mins: Vec<[f32; TILE]>,
+    },
+    /// `w = scale * code`, code in -127..=127. Byte `4 r + c` of eighth `g` holds input `4 g + c` of row `r`.
+    Eight { tiles: Vec<[[i8; 32]; 8]> },
+}
+
+/// One block of 32 weights, decoded from its GGUF form.
+struct Block {
+    codes: [i8; BLOCK],
+    scale: f32,
+    min: f32,
+}
+
+impl PackedWeight {
+    /// Repacks the weight, or returns `None` where the general path has to serve: other types, shapes or devices.
+    pub fn try_new(weight: &Arc<QTensor>) -> Result<Option<Self>> {
+        let (out, input) = weight.shape().dims2()?;
+        let four = match weight.dtype() {
+            GgmlDType::Q4_0 | GgmlDType::Q4_1 => true,
+            GgmlDType::Q5_0 | GgmlDType::Q8_0 => false,
+            _ => return Ok(None),
+        };
+        let fits = out % TILE == 0 && input % BLOCK == 0 && weight.device().is_cpu();
+        if !fits || !supported() {
+            return Ok(None);
+        }
+        let (dtype, data) = (weight.dtype(), weight.data()?);
+        let row_blocks = input / BLOCK;
+        let block = |row: usize, b: usize| {
+            let size = dtype.type_size();
+            let at = (row * row_blocks + b) * size;
+            decode(dtype, &data[at..at + size])
+        };
+        let mut scales = Vec::with_capacity(out / TILE * row_blocks);
+        let mut mins = Vec::new();
+        let (mut fours, mut eights) = (Vec::new(), Vec::new());
+        for tile in 0..out / TILE {
+            for b in 0..row_blocks {
+                let blocks: [Block; TILE] = std::array::from_fn(|r| block(tile * TILE + r, b));
+                scales.push(blocks.each_ref().map(|block| block.scale));
+                if four {
+                    mins.push(blocks.each_ref().map(|block| block.min));
+                    fours.push(interleave_four(&blocks));
+                } else {
+                    eights.push(interleave_eight(&blocks));
+                }
+            }
+        }
+        let codes = match four {
+            true => Codes::Four { tiles: fours, mins },
+            false => Codes::Eight { tiles: eights },
+        };
+        Ok(Some(Self {
+            out,
+            input,
+            codes,
+            scales,
+        }))
+    }
+}
+
+/// Block layouts of `ggml-common.h`.
+fn decode(dtype: GgmlDType, bytes: &[u8]) -> Block {
+    let half_at = |i: usize| f16::from_le_bytes([bytes[i], bytes[i + 1]]).to_f32();
+    let nibble = |qs: &[u8], i: usize| match i < 16 {
+        true => (qs[i] & 15) as i8,
+        false => (qs[i - 16] >> 4) as i8,
+    };
+    let scale = half_at(0);
+    let (codes, min) = match dtype {
+        GgmlDType::Q4_0 => {
+            let codes = std::array::from_fn(|i| nibble(&bytes[2..], i));
+            (codes, -8. * scale)
+        }
+        GgmlDType::Q4_1 => {
+            let codes = std::array::from_fn(|i| nibble(&bytes[4..], i));
+            (codes, half_at(2))
+        }
+        GgmlDType::Q5_0 => {
+            let high = u32::from_le_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]);
+            let codes = std::array::from_fn(|i| {
+                (nibble(&bytes[6..], i) | (((high >> i) & 1) << 4) as i8) - 16
+            });
+            (codes, 0.)
+        }
+        _ => (std::array::from_fn(|i| bytes[2 + i] as i8), 0.),
+    };
+    Block { codes, scale, min }
+}
+
+fn interleave_four(blocks: &[Block; TILE]) -> [[u8; 32]; 4] {
+    std::array::from_fn(|g| {
+        std::array::from_fn(|byte| {
+            let (codes, k) = (&blocks[byte / 4].codes, 8 * g + byte % 4);
+            codes[k] as u8 | (codes[k + 4] as u8) << 4
+        })
+    })
+}
+
+fn interleave_eight(blocks: &[Block; TILE]) -> [[i8; 32]; 8] {
+    std::array::from_fn(|g| std::array::from_fn(|byte| blocks[byte / 4].codes[4 * g + byte % 4]))
+}
+
+/// Activations in 8 bits: `x = scale * code`, per block of 32.
+struct Activations {
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    /// `scale` times the sum of the block's codes: what the weights' `min` is multiplied with.
+    sums: Vec<f32>,
+}
+
+impl Activations {
+    fn quantize(x: &[f32]) -> Self {
+        let blocks = x.len() / BLOCK;
+        let mut codes = Vec::with_capacity(x.len());
+        let (mut scales, mut sums) = (Vec::with_capacity(blocks), Vec::with_capacity(blocks));
+        for block in x.chunks_exact(BLOCK) {
+            let largest = block.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let scale = largest / 127.;
+            let inverse = if scale > 0. { 1. / scale } else { 0. };
+            let mut sum = 0i32;
+            for x in block {
+                let code = (x * inverse).round_ties_even() as i8;
+                sum += i32::from(code);
+                codes.push(code);
+            }
+            scales.push(scale);
+            sums.push(scale * sum as f32);
+        }
+        Self {
+            codes,
+            scales,
+            sums,
+        }
+    }
+}
+
+impl CustomOp1 for PackedWeight {
+    fn name(&self) -> &'static str {
+        "packed-matmul"
+    }
+
+    /// `(.., in) -> (.., out)`.
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let CpuStorage::F32(x) = storage else {
+            bail!("packed-matmul needs f32 activations")
+        };
+        let Some((from, to)) = layout.contiguous_offsets() else {
+            bail!("packed-matmul needs contiguous activations")
+        };
+        let x = &x[from..to];
+        let mut dims = layout.dims().to_vec();
+        if dims.pop() != Some(self.input) {
+            bail!("packed-matmul: {:?} times {} inputs", layout.dims(), self.input)
+        }
+        dims.push(self.out);
+        let mut y = vec![0f32; x.len() / self.input * self.out];
+        self.multiply(&Activations::quantize(x), &mut y);
+        Ok((CpuStorage::F32(y), Shape::from(dims)))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn supported() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn supported() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl PackedWeight {
+    fn multiply(&self, _: &Activations, _: &mut [f32]) {
+        unreachable!("try_new packs nothing where the kernel is not supported")
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+    use std::ops::Range;
+
+    use super::{Activations, BLOCK, Codes, GROUP, PackedWeight, TILE};
+
+    /// The output matrix, shared by threads that write disjoint columns.
+    struct Output(*mut f32);
+    // SAFETY: `multiply` gives every tile, and so every column, to one thread.
+    unsafe impl Sync for Output {}
+
+    impl Output {
+        /// # Safety
+        /// `index` and the seven values behind it lie in the matrix, and no other thread writes them.
+        #[target_feature(enable = "avx2")]
+        unsafe fn store(&self, index: usize, values: __m256) {
+            // SAFETY: by the contract of this function.
+            unsafe { _mm256_storeu_ps(self.0.add(index), values) }
+        }
+    }
+
+    impl PackedWeight {
+        pub(super) fn multiply(&self, x: &Activations, y: &mut [f32]) {
+            let rows = y.len() / self.out;
+            let output = Output(y.as_mut_ptr());
+            candle_core::utils::barrier_pool().execute_chunked(self.out / TILE, |tiles| {
+                // SAFETY: `supported` was true when this weight was packed; the tiles are this thread's alone.
+                unsafe { self.multiply_tiles(x, rows, tiles, &output) }
+            });
+        }
+
+        /// # Safety
+        /// AVX2 and FMA are there, and no other thread writes these tiles' columns.
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn multiply_tiles(&self, x: &Activations, rows: usize, tiles: Range<usize>, y: &Output) {
+            /// Rows whose activations stay in the first-level cache while the tiles pass by.
+            const STRIP: usize = 32;
+            for strip in (0..rows).step_by(STRIP) {
+                let end = rows.min(strip + STRIP);
+                for tile in tiles.clone() {
+                    let mut row = strip;
+                    // SAFETY: as this function's own contract.
+                    unsafe {
+                        while row + GROUP <= end {
+                            self.tile::<GROUP>(x, row, tile, y);
+                            row += GROUP;
+                        }
+                        while row < end {
+                            self.tile::<1>(x, row, tile, y);
+                            row += 1;
+                        }
+                    }
+                }
+            }
+        }
+
+        /// One tile times `R` rows of activations.
+        ///
+        /// # Safety
+        /// As [`PackedWeight::multiply_tiles`].
+        #[target_feature(enable = "avx2,fma")]
+        #[inline]
+        unsafe fn tile<const R: usize>(&self, x: &Activations, row: usize, tile: usize, y: &Output) {
+            let blocks = self.input / BLOCK;
+            let mut sums = [_mm256_setzero_ps(); R];
+            for b in 0..blocks {
+                let at = tile * blocks + b;
+                // SAFETY: arrays of eight f32 and of 32 bytes are read whole; indices are below their lengths.
+                unsafe {
+                    let scale = _mm256_loadu_ps(self.scales[at].as_ptr());
+                    match &self.codes {
+                        Codes::Four { tiles, mins } => {
+                            let min = _mm256_loadu_ps(mins[at].as_ptr());
+                            let weights = unpack_four(&tiles[at]);
+                            for (r, sum) in sums.iter_mut().enumerate() {
+                                let xb = (row + r) * blocks + b;
+                                let dots = dot_four(&weights, x.codes.as_ptr().add(xb * BLOCK));
+                                let both = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(xb)));
+                                *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
+                                *sum = _mm256_fmadd_ps(min, _mm256_set1_ps(*x.sums.get_unchecked(xb)), *sum);
+                            }
+                        }
+                        Codes::Eight { tiles } => {
+                            for (r, sum) in sums.iter_mut().enumerate() {
+                                let xb = (row + r) * blocks + b;
+                                let dots = dot_eight(&tiles[at], x.codes.as_ptr().add(xb * BLOCK));
+                                let both = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(xb)));
+                                *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
+                            }
+                        }
+                    }
+                }
+            }
+            for (r, sum) in sums.into_iter().enumerate() {
+                // SAFETY: the tile's eight columns of this row, which belong to this thread.
+                unsafe { y.store((row + r) * self.out + tile * TILE, sum) }
+            }
+        }
+    }
+
+    /// Nibbles to bytes: register `g` holds inputs `4 g .. 4 g + 4` of the eight rows.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn unpack_four(tile: &[[u8; 32]; 4]) -> [__m256i; 8] {
+        let low = _mm256_set1_epi8(15);
+        let mut codes = [_mm256_setzero_si256(); 8];
+        for (g, bytes) in tile.iter().enumerate() {
+            // SAFETY: 32 bytes are read from an array of 32.
+            let both = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+            codes[2 * g] = _mm256_and_si256(both, low);
+            codes[2 * g + 1] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+        }
+        codes
+    }
+
+    /// Eight dot products over a block. Sixteen products of at most 15 * 127 fit in 16 bits, so one widening
+    /// addition at the end is enough.
+    ///
+    /// # Safety
+    /// 32 codes are readable at `x`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn dot_four(weights: &[__m256i; 8], x: *const i8) -> __m256i {
+        let mut sum = _mm256_setzero_si256();
+        for (g, weight) in weights.iter().enumerate() {
+            // SAFETY: by the contract of this function.
+            let quad = unsafe { _mm256_set1_epi32(x.cast::<i32>().add(g).read_unaligned()) };
+            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(*weight, quad));
+        }
+        _mm256_madd_epi16(sum, _mm256_set1_epi16(1))
+    }
+
+    /// The same for signed weights: `vpmaddubsw` takes one unsigned side, so the sign moves to the activations.
+    ///
+    /// # Safety
+    /// 32 codes are readable at `x`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn dot_eight(weights: &[[i8; 32]; 8], x: *const i8) -> __m256i {
+        let mut sum = _mm256_setzero_si256();
+        for (g, bytes) in weights.iter().enumerate() {
+            // SAFETY: 32 bytes are read from an array of 32; `x` by the contract of this function.
+            let (weight, quad) = unsafe {
+                (
+                    _mm256_loadu_si256(bytes.as_ptr().cast()),
+                    _mm256_set1_epi32(x.cast::<i32>().add(g).read_unaligned()),
+                )
+            };
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(quad, weight));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+
+    /// The product with weights and activations dequantised, in plain f32.
+    fn plain(weight: &QTensor, x: &Tensor) -> Vec<f32> {
+        let activations = Activations::quantize(&x.flatten_all().unwrap().to_vec1().unwrap());
+        let x = activations
+            .codes
+            .iter()
+            .enumerate()
+            .map(|(i, code)| f32::from(*code) * activations.scales[i / BLOCK])
+            .collect::<Vec<_>>();
+        let input = weight.shape().dims()[1];
+        let x = Tensor::from_vec(x.clone(), (x.len() / input, input), &Device::Cpu).unwrap();
+        let w = weight.dequantize(&Device::Cpu).unwrap();
+        let y = x.matmul(&w.t().unwrap()).unwrap();
+        y.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn random(shape: (usize, usize)) -> Tensor {
+        Tensor::randn(0f32, 1., shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn every_packed_type_equals_the_plain_product() {
+        for dtype in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q8_0] {
+            for (out, input, rows) in [(8, 32, 1), (24, 576, 7), (192, 96, 45)] {
+                let weight = Arc::new(QTensor::quantize(&random((out, input)), dtype).unwrap());
+                let Some(packed) = PackedWeight::try_new(&weight).unwrap() else {
+                    assert!(!supported(), "{dtype:?} is packed wherever AVX2 is");
+                    continue;
+                };
+                let x = random((rows, input));
+                let y = x.apply_op1_no_bwd(&packed).unwrap();
+                assert_eq!(y.dims(), [rows, out]);
+                let y = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                for (ours, reference) in y.iter().zip(plain(&weight, &x)) {
+                    let close = (ours - reference).abs() < 1e-4 * (input as f32).sqrt();
+                    assert!(close, "{dtype:?} {out}x{input}: {ours} and {reference}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_rows_beside_it() {
+        let weight = Arc::new(QTensor::quantize(&random((64, 576)), GgmlDType::Q4_1).unwrap());
+        let Some(packed) = PackedWeight::try_new(&weight).unwrap() else {
+            return assert!(!supported());
+        };
+        let x = random((7, 576));
+        let all = x.apply_op1_no_bwd(&packed).unwrap().to_vec2::<f32>().unwrap();
+        for (i, row) in all.iter().enumerate() {
+            let alone = x.narrow(0, i, 1).unwrap().apply_op1_no_bwd(&packed).unwrap();
+            assert_eq!(&alone.to_vec2::<f32>().unwrap()[0], row);
+        }
+    }
+
+    #[test]
+    fn other_types_and_shapes_are_left_to_the_general_path() {
+        for (dtype, shape) in [(GgmlDType::Q6K, (8, 256)), (GgmlDType::Q4_1, (7, 32)), (GgmlDType::F32, (8, 32))] {
+            let weight = Arc::new(QTensor::quantize(&random(shape), dtype).unwrap());
+            assert!(PackedWeight::try_new(&weight).unwrap().is_none());
+        }
+    }
+}

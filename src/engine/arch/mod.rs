@@ -1,0 +1,5 @@
+//! Architectures: one file per family, sharing the layers.
+
+pub mod decoder;
+pub mod kernel;
+pub mod layers;

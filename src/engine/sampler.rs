@@ -1,0 +1,173 @@
+//! Logits to the next token: greedy, or temperature and top-p with a seed per row, after a repetition penalty.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// How a row picks its tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// 0 picks the most likely token always.
+    pub temperature: f32,
+    /// The smallest set of tokens whose probabilities reach this sum is drawn from (Holtzman et al. 2019).
+    pub top_p: f32,
+    /// Logits of tokens already written are divided (when positive) or multiplied by this (Keskar et al. 2019).
+    pub repetition_penalty: f32,
+    pub seed: u64,
+}
+
+impl Sampling {
+    pub fn greedy() -> Self {
+        Self {
+            temperature: 0.,
+            top_p: 1.,
+            repetition_penalty: 1.,
+            seed: 0,
+        }
+    }
+}
+
+/// The state of one row: its generator depends on its own seed only, so that a row's text does not depend on
+/// what else is in the batch.
+pub struct Sampler {
+    sampling: Sampling,
+    rng: ChaCha8Rng,
+}
+
+impl Sampler {
+    pub fn new(sampling: Sampling) -> Self {
+        Self {
+            sampling,
+            rng: ChaCha8Rng::seed_from_u64(sampling.seed),
+        }
+    }
+
+    /// The next token after `written`. `logits` is changed in place.
+    pub fn next(&mut self, logits: &mut [f32], written: &[u32]) -> u32 {
+        penalize(logits, written, self.sampling.repetition_penalty);
+        if self.sampling.temperature <= 0. {
+            return argmax(logits);
+        }
+        self.draw(logits)
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> u32 {
+        let best = logits[argmax(logits) as usize];
+        let temperature = self.sampling.temperature;
+        // Tokens less likely than e^-12 of the best cannot matter to the sum; leaving them out before the sort
+        // turns a sort of the vocabulary into one of some hundreds.
+        let mut likely = logits
+            .iter()
+            .zip(0u32..)
+            .map(|(logit, id)| ((logit - best) / temperature, id))
+            .filter(|(scaled, _)| *scaled > -12.)
+            .map(|(scaled, id)| (scaled.exp(), id))
+            .collect::<Vec<_>>();
+        likely.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let total: f32 = likely.iter().map(|(p, _)| p).sum();
+        let mut kept = 0.;
+        let count = likely
+            .iter()
+            .take_while(|(p, _)| {
+                let more = kept < self.sampling.top_p * total;
+                kept += p;
+                more
+            })
+            .count()
+            .max(1);
+        likely.truncate(count);
+        let mut left = self.rng.random::<f32>() * likely.iter().map(|(p, _)| p).sum::<f32>();
+        for (p, id) in &likely {
+            left -= p;
+            if left <= 0. {
+                return *id;
+            }
+        }
+        likely[0].1
+    }
+}
+
+fn penalize(logits: &mut [f32], written: &[u32], penalty: f32) {
+    if penalty == 1. {
+        return;
+    }
+    let mut seen = written.to_vec();
+    seen.sort_unstable();
+    seen.dedup();
+    for id in seen {
+        let logit = &mut logits[id as usize];
+        *logit = if *logit > 0. {
+            *logit / penalty
+        } else {
+            *logit * penalty
+        };
+    }
+}
+
+/// The first of the largest values: ties go to the lower id, as in llama.cpp and transformers.
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = i;
+        }
+    }
+    best as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampled(seed: u64) -> Sampling {
+        Sampling {
+            temperature: 1.,
+            top_p: 0.9,
+            repetition_penalty: 1.,
+            seed,
+        }
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_best() {
+        let mut sampler = Sampler::new(Sampling::greedy());
+        assert_eq!(sampler.next(&mut [0., 3., 3., 1.], &[]), 1);
+    }
+
+    #[test]
+    fn the_penalty_pushes_written_tokens_down_whatever_their_sign() {
+        let mut logits = [2., -1., 0.5];
+        penalize(&mut logits, &[0, 1, 0], 2.);
+        assert_eq!(logits, [1., -2., 0.5]);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_tokens() {
+        let draw = |seed| {
+            let mut sampler = Sampler::new(sampled(seed));
+            (0..50)
+                .map(|_| sampler.next(&mut [1., 1.2, 0.8, 1.1], &[]))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn top_p_never_draws_from_the_tail() {
+        let mut sampler = Sampler::new(sampled(1));
+        // Probabilities 0.66, 0.24, 0.09, 0.01: the first two reach 0.9.
+        for _ in 0..500 {
+            assert!(sampler.next(&mut [4., 3., 2., 0.], &[]) < 2);
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let mut sampler = Sampler::new(Sampling { top_p: 1., ..sampled(3) });
+        let zeros = (0..4000)
+            .filter(|_| sampler.next(&mut [1., 0.], &[]) == 0)
+            .count() as f32;
+        // e / (e + 1) = 0.731; three standard deviations are 0.021.
+        assert!((zeros / 4000. - 0.731).abs() < 0.021);
+    }
+}
