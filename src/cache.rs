@@ -4,6 +4,7 @@
 //! Size and sha256 are checked before a file is used. A hash costs time, so a file that passed leaves a stamp with
 //! its size and modification time, and is hashed again only when one of them changes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,9 @@ impl Cache {
             PathBuf::from(cache).join("huggingface/hub")
         } else {
             std::env::home_dir()
-                .ok_or_else(|| anyhow!("no home folder; set HF_HOME to where models shall be kept"))?
+                .ok_or_else(|| {
+                    anyhow!("no home folder; set HF_HOME to where models shall be kept")
+                })?
                 .join(".cache/huggingface/hub")
         };
         Ok(Self { root })
@@ -58,7 +61,9 @@ impl Cache {
     /// The folder of everything that belongs to a checkpoint's repository.
     pub fn repo(&self, spec: &ModelSpec) -> Result<PathBuf> {
         let (hub, _) = spec.hub()?;
-        Ok(self.root.join(format!("models--{}", hub.replace('/', "--"))))
+        Ok(self
+            .root
+            .join(format!("models--{}", hub.replace('/', "--"))))
     }
 
     /// The folder in which the checkpoint's files have their own names.
@@ -73,16 +78,21 @@ impl Cache {
         if pinned.exists() {
             return Ok(Some(pinned));
         }
-        let others = fs::read_dir(self.repo(spec)?.join("snapshots"));
-        let mut found = others
+        let mut others = self.at_any_revision(spec, file)?.into_iter();
+        Ok(others.find(|path| fs::metadata(path).is_ok_and(|meta| meta.len() == file.size)))
+    }
+
+    /// The path a file has, or would have, in each snapshot folder there is.
+    fn at_any_revision(&self, spec: &ModelSpec, file: &FileSpec) -> Result<Vec<PathBuf>> {
+        let revisions = fs::read_dir(self.repo(spec)?.join("snapshots"));
+        let mut paths = revisions
             .into_iter()
             .flatten()
             .flatten()
             .map(|entry| entry.path().join(&file.name))
-            .filter(|path| fs::metadata(path).is_ok_and(|meta| meta.len() == file.size))
             .collect::<Vec<_>>();
-        found.sort();
-        Ok(found.into_iter().next())
+        paths.sort();
+        Ok(paths)
     }
 
     /// Checks a file. `rehash` reads it whole even where a stamp says it was fine before.
@@ -106,6 +116,10 @@ impl Cache {
         let found = sha256(&path)?;
         if found != file.sha256 {
             let _ = fs::remove_file(&stamp);
+            if !path.starts_with(self.snapshot(spec)?) {
+                // Another revision's own file, which only happens to have the same size.
+                return Ok(State::Missing);
+            }
             return Ok(State::Damaged(format!(
                 "{}: sha256 is {found}, expected {}",
                 path.display(),
@@ -133,9 +147,9 @@ impl Cache {
     pub fn files(&self, spec: &ModelSpec) -> Result<Vec<PathBuf>> {
         let name = &spec.name;
         match self.state(spec, false)? {
-            State::Missing => bail!(
-                "model '{name}' is not on this machine; run 'chapterize models get {name}'"
-            ),
+            State::Missing => {
+                bail!("model '{name}' is not on this machine; run 'chapterize models get {name}'")
+            }
             State::Damaged(why) => {
                 bail!("{why}; run 'chapterize models get {name}' to fetch it again")
             }
@@ -153,7 +167,8 @@ impl Cache {
     /// A folder beside the blobs for what is on its way in. A file gets its final name only once it is checked.
     pub fn incoming(&self, spec: &ModelSpec) -> Result<PathBuf> {
         let folder = self.repo(spec)?.join(".incoming");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot write to {}", folder.display()))?;
         Ok(folder)
     }
 
@@ -161,7 +176,11 @@ impl Cache {
     pub fn adopt(&self, spec: &ModelSpec, file: &FileSpec, arrived: &Path) -> Result<()> {
         let size = metadata(arrived)?.len();
         if size != file.size {
-            bail!("{}: {size} bytes arrived, expected {}", file.name, file.size);
+            bail!(
+                "{}: {size} bytes arrived, expected {}",
+                file.name,
+                file.size
+            );
         }
         let found = sha256(arrived)?;
         if found != file.sha256 {
@@ -191,13 +210,24 @@ impl Cache {
     pub fn remove(&self, spec: &ModelSpec) -> Result<u64> {
         let mut freed = 0;
         let repo = self.repo(spec)?;
+        let Ok(inside) = fs::canonicalize(&repo) else {
+            return Ok(0);
+        };
         for file in &spec.files {
-            while let Some(path) = self.locate(spec, file)? {
-                let blob = fs::canonicalize(&path)?;
-                freed += metadata(&blob)?.len();
-                fs::remove_file(&path)?;
-                if blob.exists() && blob.starts_with(fs::canonicalize(&repo)?) {
-                    fs::remove_file(blob)?;
+            let pointers = self.pointers(spec, file)?;
+            // A set: revisions share the blob of a file that did not change between them.
+            let blobs = pointers
+                .iter()
+                .filter_map(|pointer| fs::canonicalize(pointer).ok())
+                .filter(|blob| blob.starts_with(&inside))
+                .collect::<BTreeSet<_>>();
+            for blob in &blobs {
+                freed += metadata(blob)?.len();
+            }
+            // A file without a link is both.
+            for path in pointers.iter().chain(&blobs) {
+                if path.symlink_metadata().is_ok() {
+                    fs::remove_file(path)?;
                 }
             }
             let _ = fs::remove_file(repo.join(".verified").join(&file.sha256));
@@ -205,6 +235,22 @@ impl Cache {
         let _ = fs::remove_dir_all(repo.join(".incoming"));
         prune(&repo);
         Ok(freed)
+    }
+
+    /// A file's path at the pinned revision, in whatever state, and at others where it is the same file.
+    fn pointers(&self, spec: &ModelSpec, file: &FileSpec) -> Result<Vec<PathBuf>> {
+        let pinned = self.snapshot(spec)?.join(&file.name);
+        let blob = fs::canonicalize(&pinned).ok();
+        let is_same = |path: &Path| {
+            fs::canonicalize(path).is_ok_and(|found| {
+                let same_size = fs::metadata(&found).is_ok_and(|meta| meta.len() == file.size);
+                Some(&found) == blob.as_ref()
+                    || same_size && sha256(&found).is_ok_and(|hash| hash == file.sha256)
+            })
+        };
+        let mut pointers = self.at_any_revision(spec, file)?;
+        pointers.retain(|path| *path == pinned || is_same(path));
+        Ok(pointers)
     }
 }
 

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use hf_hub::api::sync::ApiBuilder;
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Repo, RepoType};
 use indicatif::{DecimalBytes, ProgressBar};
 
@@ -32,6 +32,8 @@ pub struct Hub {
 
 /// How long to wait for a connection to the hub before the next source is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Milliseconds to wait before each time a download that was cut is taken up again.
+const RETRY_AFTER: [u64; 3] = [300, 600, 1200];
 
 impl Hub {
     /// A hub at `endpoint` (a URL) with an empty environment.
@@ -104,6 +106,9 @@ impl Hub {
         if let Some(why) = self.offline {
             bail!("cannot get model '{name}': {why} is set");
         }
+        if self.wanted(spec)?.is_empty() {
+            return Ok(());
+        }
         let mut failures = Vec::new();
         for source in &spec.sources {
             progress.note(&format!("  from {source}"));
@@ -151,14 +156,11 @@ impl Hub {
             .with_cache_dir(incoming.clone())
             .with_token(self.token.clone())
             .with_progress(false)
-            .with_retries(2)
             .build()?;
         let repo = Repo::with_revision(hub.into(), RepoType::Model, revision.into());
         let repo = api.repo(repo);
         for file in self.wanted(spec)? {
-            let bar = Transfer(progress.bytes(short(&file.name), file.size));
-            let arrived = repo
-                .download_with_progress(&file.name, bar)
+            let arrived = download(&repo, file, &incoming, progress)
                 .map_err(|error| explain(&error.to_string(), hub, &file.name))?;
             let arrived = fs::canonicalize(arrived)?;
             self.cache.adopt(spec, file, &arrived).inspect_err(|_| {
@@ -213,8 +215,10 @@ impl Hub {
 
     /// Fails fast where the hub cannot be reached: the client itself would wait for minutes.
     fn reachable(&self) -> Result<()> {
-        let proxied = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-        if proxied.iter().any(|name| std::env::var_os(name).is_some()) {
+        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let is_set = |name: &str| is_set(name) || is_set(&name.to_lowercase());
+        let proxies = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"];
+        if proxies.into_iter().any(is_set) {
             return Ok(());
         }
         let (scheme, rest) = self
@@ -239,13 +243,48 @@ impl Hub {
     }
 }
 
+/// Downloads a file, going on from where it stopped after each cut. Not by hf-hub's own retries: if an earlier run
+/// left a part and this one is cut before its first byte, they append the whole file to the part.
+fn download(
+    repo: &ApiRepo,
+    file: &FileSpec,
+    incoming: &Path,
+    progress: Progress,
+) -> Result<PathBuf, ApiError> {
+    let bar = || Transfer(progress.bytes(short(&file.name), file.size));
+    for wait in RETRY_AFTER {
+        match repo.download_with_progress(&file.name, bar()) {
+            // The part is longer than the file, or whole: the run that wrote it ended before it could rename it.
+            Err(ApiError::InvalidResume) => drop(fs::remove_dir_all(incoming)),
+            Err(error) if answered(&error.to_string(), 416) => drop(fs::remove_dir_all(incoming)),
+            Err(error) if is_passing(&error) => std::thread::sleep(Duration::from_millis(wait)),
+            result => return result,
+        }
+    }
+    repo.download_with_progress(&file.name, bar())
+}
+
+/// Whether the same request may succeed a moment later.
+fn is_passing(error: &ApiError) -> bool {
+    match error {
+        ApiError::IoError(cause) => cause.kind() != io::ErrorKind::StorageFull,
+        ApiError::RequestError(cause) => !cause.to_string().starts_with("http status: 4"),
+        _ => false,
+    }
+}
+
+/// Whether an error of the client is the hub's answer with this status; other numbers (in a hash, a port) do not count.
+fn answered(error: &str, status: u16) -> bool {
+    error.contains(&format!("http status: {status}"))
+}
+
 /// What the hub's answer means for the user.
 fn explain(error: &str, hub: &str, file: &str) -> anyhow::Error {
-    if error.contains("401") || error.contains("403") {
+    if answered(error, 401) || answered(error, 403) {
         anyhow!(
             "the hub asks who you are for {hub}; accept its terms there and set HF_TOKEN to a token of yours"
         )
-    } else if error.contains("404") {
+    } else if answered(error, 404) {
         anyhow!("the hub has no {file} in {hub} at the pinned revision")
     } else {
         anyhow!("{file}: {error}")

@@ -1,6 +1,27 @@
+//! Turns a talk, interview, lecture or meeting transcript into chapters, each with a start time, a title and a short
+//! summary, on your own machine, with open models.
+//!
+//! In the order in which the data flows: [`transcript`] reads and cleans a file and finds its sentences, [`chapters`]
+//! embeds them and finds where chapters begin, [`chunk`] and [`prompt`] choose what the model reads, [`engine`] writes,
+//! [`ground`] and [`title`] check what it wrote, [`merge`] sums up the whole, [`render`] prints the [`summary`].
+//! [`summarize`] is the pipeline itself, and the file to read first.
+
 pub mod cache;
+pub mod chapters;
+pub mod chunk;
+pub mod cli;
+pub mod commands;
 pub mod engine;
+pub mod ground;
 pub mod hub;
+pub mod merge;
 pub mod progress;
+pub mod prompt;
 pub mod registry;
+pub mod render;
+
 pub mod summarize;
+pub mod summary;
+pub mod title;
+pub mod transcript;
+pub mod words;

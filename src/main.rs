@@ -1,1 +1,35 @@
-fn main(){}
+//! The program: parse, call, report, exit.
+//!
+//! Exit codes: 0 all done, 1 some input failed, 2 wrong usage, 130 interrupted.
+
+use std::process::ExitCode;
+
+use chapterize::cli::{Cli, Command};
+use chapterize::commands;
+use clap::Parser;
+
+/// Inference allocates and frees the same large buffers over and over; this allocator keeps their pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Files are put in place by rename, so that leaving at any moment leaves nothing half done.
+    if let Err(error) = ctrlc::set_handler(|| std::process::exit(INTERRUPTED)) {
+        eprintln!("chapterize: Ctrl-C will end the program at once: {error}");
+    }
+    let result = match &cli.command {
+        Command::Summarize(args) => commands::summarize::run(args),
+        Command::Models(args) => commands::models::run(args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            commands::report(&error);
+            ExitCode::from(1)
+        }
+    }
+}

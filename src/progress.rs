@@ -42,7 +42,9 @@ impl Progress {
         self.draw(
             total as u64,
             stage,
-            &format!("{{prefix:<13}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{eta}} left"),
+            &format!(
+                "{{prefix:<13}} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{eta}} left"
+            ),
         )
     }
 

@@ -8,6 +8,8 @@ use std::fmt;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::prompt::Style;
+
 /// The language model a first run gets.
 pub const STARTER: &str = "smollm2-135m";
 /// The sentence encoder that finds chapters and checks summaries.
@@ -53,6 +55,9 @@ pub struct ModelSpec {
     pub window: usize,
     /// Memory a usual run takes, in MB.
     pub memory_mb: u64,
+    /// How it is best asked.
+    #[serde(default)]
+    pub prompt: Style,
     #[serde(rename = "file")]
     pub files: Vec<FileSpec>,
     #[serde(rename = "source")]

@@ -1,16 +1,385 @@
+//! The whole way from a transcript to its summary, every stage once and in order.
+//!
+//! clean, sentences, embed, find chapters, choose material, prompt, generate, check, merge.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use anyhow::{Result, ensure};
+
+use crate::chapters::embed::{Embedding, Encode};
+use crate::chapters::{self, Count};
+use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
-use anyhow::Result;
-pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+use crate::ground::{self, Claim, Source};
+use crate::merge::{self, Parts};
+use crate::progress::Progress;
+use crate::prompt::{self, Style};
+use crate::summary::{self, Coverage, Evidence, Method, Provenance, SourceInfo, Summary};
+use crate::title::{self, Candidate};
+use crate::transcript::{self, Sentence, Transcript};
+
+/// What the pipeline needs of a language model.
+pub trait Llm {
+    /// Longest prompt and answer together, in tokens.
+    fn window(&self) -> usize;
+
+    /// Tokens of a text.
+    fn count(&self, text: &str) -> usize;
+
+    /// Answers every request, in order. `progress` is called with the tokens done and those there are at most.
+    /// An answer depends on its own request only, not on what else is in the batch.
+    fn generate(
+        &self,
+        requests: &[Request],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<String>>;
+}
+
+/// One question to a language model.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub system: Option<String>,
     pub user: String,
+    /// The beginning of the answer, put into the model's mouth.
     pub answer_start: String,
     pub max_tokens: usize,
     pub sampling: Sampling,
 }
-pub trait Llm {
-    fn window(&self) -> usize;
-    fn count(&self, text: &str) -> usize;
-    fn generate(&self, requests: &[Request], progress: Progress<'_>) -> Result<Vec<String>>;
+
+/// What does the work.
+pub struct Models<'a> {
+    pub encoder: &'a dyn Encode,
+    /// `None` finds boundaries only.
+    pub writer: Option<(&'a dyn Llm, Provenance)>,
+}
+
+/// How a transcript is to be summarised.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub count: Count,
+    pub seed: u64,
+    /// Of the sampled candidates; 0 makes greedy ones only.
+    pub temperature: f32,
+    pub style: Style,
+}
+
+/// Turns a transcript into chapters with titles and summaries, and a summary of the whole.
+pub fn summarize(
+    mut transcript: Transcript,
+    models: &Models,
+    options: &Options,
+    progress: Progress,
+) -> Result<Summary> {
+    transcript::clean(&mut transcript);
+    let sentences = transcript::sentences(&transcript);
+    let path = &transcript.path;
+    ensure!(
+        !sentences.is_empty(),
+        "{path}: nothing is said in it; check that it is a transcript"
+    );
+    let embeddings = embed(models.encoder, &sentences, progress)?;
+    let chapters = chapters::find(&transcript, &sentences, &embeddings, options.count)?;
+    let mut summary = boundaries(&transcript, &chapters);
+    let Some((llm, provenance)) = &models.writer else {
+        return Ok(summary);
+    };
+    let writer = Writer {
+        llm: *llm,
+        encoder: models.encoder,
+        style: &options.style,
+        options,
+        progress,
+        known: RefCell::default(),
+    };
+    let passages = chapters
+        .iter()
+        .map(|chapter| Passage::new(&sentences, &embeddings, chapter.sentences.clone()))
+        .collect::<Vec<_>>();
+    let drafts = draft(&passages, &writer)?;
+    let mut parts = Parts::default();
+    let mut titles = Vec::new();
+    for ((chapter, passage), draft) in summary.chapters.iter_mut().zip(&passages).zip(&drafts) {
+        let source = Source::of(passage);
+        write_summary(chapter, passage, &source, draft, &mut parts);
+        let title = choose_title(passage, draft, &titles);
+        titles.push(title.clone());
+        chapter.title = Some(title);
+    }
+    summary.summary = Some(merge::overview(&parts, &writer)?);
+    summary.model = Some(provenance.clone());
+    Ok(summary)
+}
+
+fn embed(
+    encoder: &dyn Encode,
+    sentences: &[Sentence],
+    progress: Progress,
+) -> Result<Vec<Embedding>> {
+    let texts = sentences
+        .iter()
+        .map(|s| s.text.as_str())
+        .collect::<Vec<_>>();
+    let bar = progress.bar("Reading", texts.len(), "sentences");
+    encoder.encode(&texts, &mut |done| bar.set_position(done as u64))
+}
+
+/// The result with chapters but without words.
+fn boundaries(transcript: &Transcript, chapters: &[chapters::Chapter]) -> Summary {
+    let cues = transcript.cues.len();
+    Summary {
+        version: summary::VERSION,
+        source: SourceInfo {
+            path: transcript.path.clone(),
+            format: transcript.format.name(),
+            duration: transcript.duration(),
+            cues,
+            words: transcript.words(),
+        },
+        model: None,
+        summary: None,
+        chapters: chapters
+            .iter()
+            .map(|chapter| summary::Chapter {
+                start: chapter.start,
+                end: chapter.end,
+                first_cue: chapter.first_cue,
+                last_cue: chapter.last_cue,
+                title: None,
+                summary: None,
+                method: Method::Extractive,
+                evidence: Vec::new(),
+            })
+            .collect(),
+        coverage: Coverage {
+            cues,
+            covered: chapters.iter().map(|c| c.last_cue + 1 - c.first_cue).sum(),
+        },
+    }
+}
+
+/// The language model and all that is needed to ask it and to embed its answers.
+pub struct Writer<'a> {
+    llm: &'a dyn Llm,
+    encoder: &'a dyn Encode,
+    pub style: &'a Style,
+    options: &'a Options,
+    progress: Progress,
+    known: RefCell<HashMap<String, Embedding>>,
+}
+
+impl Writer<'_> {
+    /// The sentences of a passage the model is given: as much as the style wants and the window holds.
+    pub fn material(&self, passage: &Passage) -> Vec<usize> {
+        let instructions = self.llm.count(&self.style.summary) + TEMPLATE_TOKENS;
+        let room = self
+            .llm
+            .window()
+            .saturating_sub(instructions + prompt::SUMMARY_TOKENS);
+        passage.material(self.style.material.min(room), |text| self.llm.count(text))
+    }
+
+    pub fn samplings(&self, place: usize) -> Vec<Sampling> {
+        let Options {
+            seed, temperature, ..
+        } = *self.options;
+        prompt::samplings(seed, place, temperature, self.style.copy_bias)
+    }
+
+    pub fn generate(&self, stage: &str, requests: &[Request]) -> Result<Vec<String>> {
+        let bar = self.progress.bar(stage, 0, "tokens");
+        self.llm.generate(requests, &mut |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        })
+    }
+
+    /// What each answer claims, with embeddings.
+    pub fn claims(&self, answers: &[String]) -> Result<Vec<Vec<Claim>>> {
+        let texts = answers
+            .iter()
+            .map(|answer| ground::claims(answer))
+            .collect::<Vec<_>>();
+        self.learn(texts.iter().flatten())?;
+        let claim = |text: String| Claim {
+            embedding: self.embedding(&text),
+            text,
+        };
+        Ok(texts
+            .into_iter()
+            .map(|answer| answer.into_iter().map(claim).collect())
+            .collect())
+    }
+
+    /// Embeds all texts not met before, together.
+    fn learn<'t>(&self, texts: impl Iterator<Item = &'t String>) -> Result<()> {
+        let mut known = self.known.borrow_mut();
+        let mut new = texts
+            .map(String::as_str)
+            .filter(|text| !known.contains_key(*text))
+            .collect::<Vec<_>>();
+        new.sort_unstable();
+        new.dedup();
+        let embeddings = self.encoder.encode(&new, &mut |_| {})?;
+        known.extend(new.into_iter().map(str::to_string).zip(embeddings));
+        Ok(())
+    }
+
+    /// The embedding of a text that was learnt.
+    fn embedding(&self, text: &str) -> Embedding {
+        self.known.borrow().get(text).cloned().unwrap_or_default()
+    }
+}
+
+/// Room for a chat template's own tokens.
+const TEMPLATE_TOKENS: usize = 64;
+
+/// What there is to choose from for a chapter.
+struct Draft {
+    answers: Vec<Vec<Claim>>,
+    titles: Vec<Candidate>,
+}
+
+/// Asks for summaries and titles of all chapters in one batch, and embeds what comes back.
+fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
+    let mut requests = Vec::new();
+    for (place, passage) in passages.iter().enumerate() {
+        let source = writer
+            .style
+            .source(passage.sentences, &writer.material(passage));
+        let essence = writer
+            .style
+            .source(passage.sentences, &passage.quotes(ground::SENTENCES));
+        let samplings = writer.samplings(place);
+        requests.extend(samplings.iter().map(|s| writer.style.summary(&source, *s)));
+        requests.extend(samplings.iter().map(|s| writer.style.title(&essence, *s)));
+    }
+    let answers = writer.generate("Writing", &requests)?;
+    let per_chapter = (answers.len() / passages.len()).max(2);
+    let (mut summaries, mut titles) = (Vec::new(), Vec::new());
+    for (passage, answers) in passages.iter().zip(answers.chunks(per_chapter)) {
+        let (for_summary, for_title) = answers.split_at(per_chapter / 2);
+        summaries.push(for_summary);
+        titles.push(title_texts(passage, for_title));
+    }
+    writer.learn(titles.iter().flatten().map(|(text, _)| text))?;
+    let candidate = |(text, written_by_model): (String, bool)| Candidate {
+        embedding: writer.embedding(&text),
+        text,
+        written_by_model,
+    };
+    let drafts = summaries
+        .into_iter()
+        .zip(titles)
+        .map(|(summaries, titles)| {
+            Ok(Draft {
+                answers: writer.claims(summaries)?,
+                titles: titles.into_iter().map(candidate).collect(),
+            })
+        });
+    drafts.collect()
+}
+
+/// What may become a chapter's title, and whether the model wrote it.
+fn title_texts(passage: &Passage, answers: &[String]) -> Vec<(String, bool)> {
+    let source = Source::of(passage);
+    let written = answers
+        .iter()
+        .filter_map(|answer| title::tidy(answer, &source));
+    let phrases = title::phrases(passage).into_iter();
+    written
+        .map(|text| (text, true))
+        .chain(phrases.map(|text| (text, false)))
+        .collect()
+}
+
+/// Puts the best summary that holds into the chapter, or quotes its most central sentences.
+fn write_summary(
+    chapter: &mut summary::Chapter,
+    passage: &Passage,
+    source: &Source,
+    draft: &Draft,
+    parts: &mut Parts,
+) {
+    if let Some(best) = ground::choose(passage, source, &draft.answers) {
+        chapter.method = Method::Generated;
+        for Claim { text, embedding } in best.sentences {
+            let (i, score) = ground::evidence(passage, &embedding);
+            chapter.evidence.push(evidence(passage, i, score));
+            parts.push(
+                Sentence {
+                    text,
+                    ..passage.sentences[i].clone()
+                },
+                embedding,
+                false,
+            );
+        }
+        let texts = chapter_texts(parts, chapter.evidence.len());
+        chapter.summary = Some(texts);
+        return;
+    }
+    let chosen = passage.quotes(ground::SENTENCES);
+    for &i in &chosen {
+        chapter.evidence.push(evidence(passage, i, 1.));
+        parts.push(
+            passage.sentences[i].clone(),
+            passage.embeddings[i].clone(),
+            true,
+        );
+    }
+    chapter.summary = Some(quote(passage.sentences, &chosen));
+}
+
+/// The last `count` parts as one text.
+fn chapter_texts(parts: &Parts, count: usize) -> String {
+    let last = &parts.sentences[parts.sentences.len() - count..];
+    last.iter()
+        .map(|s| s.text.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn evidence(passage: &Passage, i: usize, score: f32) -> Evidence {
+    let sentence = &passage.sentences[i];
+    Evidence {
+        sentence: i,
+        first_cue: sentence.first_cue,
+        last_cue: sentence.last_cue,
+        start: sentence.start,
+        score,
+    }
+}
+
+fn choose_title(passage: &Passage, draft: &Draft, taken: &[String]) -> String {
+    if let Some(candidate) = title::choose(passage, &draft.titles, taken) {
+        return candidate.text;
+    }
+    let fallback = passage
+        .quotes(1)
+        .first()
+        .map_or_else(String::new, |&i| title::cut(&passage.sentences[i].text));
+    title::unique(fallback, taken)
+}
+
+/// Sentences quoted as they were said, by whom: `Guest: “It fell. … Nobody was hurt.”`
+pub fn quote(sentences: &[Sentence], chosen: &[usize]) -> String {
+    let mut quotes = Vec::<(Option<&str>, String)>::new();
+    for (k, &i) in chosen.iter().enumerate() {
+        let speaker = sentences[i].speaker.as_deref();
+        let text = sentences[i].text.replace(['“', '”', '"'], "");
+        match quotes.last_mut() {
+            Some((last, quote)) if *last == speaker => {
+                let gap = if chosen[k - 1] + 1 == i { " " } else { " … " };
+                quote.push_str(gap);
+                quote.push_str(&text);
+            }
+            _ => quotes.push((speaker, text)),
+        }
+    }
+    let said = quotes.into_iter().map(|(speaker, text)| match speaker {
+        Some(speaker) => format!("{speaker}: “{text}”"),
+        None => format!("“{text}”"),
+    });
+    said.collect::<Vec<_>>().join(" ")
 }

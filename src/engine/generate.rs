@@ -126,7 +126,7 @@ fn prefill_wave(
             left: *max_tokens,
             cache,
             logits,
-            sampler: Sampler::new(*sampling),
+            sampler: Sampler::new(*sampling, prompt),
         });
     }
     Ok(active)

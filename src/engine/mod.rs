@@ -26,7 +26,7 @@ use self::generate::Row;
 use self::template::{ChatTemplate, Message};
 use self::tokenizer::Tokenizer;
 use self::weights::Gguf;
-use crate::summarize::{Llm, Progress, Request};
+use crate::summarize::{Llm, Request};
 
 /// A language model on a device, ready to answer.
 pub struct Engine {
@@ -34,6 +34,7 @@ pub struct Engine {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     window: usize,
+    quantization: String,
 }
 
 impl Engine {
@@ -41,18 +42,24 @@ impl Engine {
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let source = gguf.string("tokenizer.chat_template").with_context(|| {
-            "the checkpoint has no chat template; it is not tuned to follow instructions"
-        })?;
+        let source = gguf.string("tokenizer.chat_template").with_context(
+            || "the checkpoint has no chat template; it is not tuned to follow instructions",
+        )?;
         let template = ChatTemplate::new(source, &tokenizer.bos_token, &tokenizer.eos_token)
             .with_context(|| path.display().to_string())?;
         let decoder = Decoder::load(&gguf, device)?;
         Ok(Self {
             window: decoder.config().window,
+            quantization: gguf.quantization(),
             model: Box::new(decoder),
             tokenizer,
             template,
         })
+    }
+
+    /// The type most weights are stored in: `Q4_1`.
+    pub fn quantization(&self) -> &str {
+        &self.quantization
     }
 
     /// The ids of a request's prompt, template included.
@@ -91,7 +98,11 @@ impl Llm for Engine {
         self.tokenizer.count(text)
     }
 
-    fn generate(&self, requests: &[Request], progress: Progress<'_>) -> Result<Vec<String>> {
+    fn generate(
+        &self,
+        requests: &[Request],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<String>> {
         let mut prompts = HashMap::<(&Option<String>, &str, &str), Rc<Vec<u32>>>::new();
         let mut rows = Vec::with_capacity(requests.len());
         for request in requests {

@@ -12,6 +12,9 @@ pub struct Sampling {
     pub top_p: f32,
     /// Logits of tokens already written are divided (when positive) or multiplied by this (Keskar et al. 2019).
     pub repetition_penalty: f32,
+    /// Added to the logits of tokens that occur in the prompt: a small model that may say anything invents, one that
+    /// is drawn towards the words it was given stays with them. 0 is off.
+    pub copy_bias: f32,
     pub seed: u64,
 }
 
@@ -21,6 +24,7 @@ impl Sampling {
             temperature: 0.,
             top_p: 1.,
             repetition_penalty: 1.,
+            copy_bias: 0.,
             seed: 0,
         }
     }
@@ -31,11 +35,20 @@ impl Sampling {
 pub struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
+    /// The tokens of the prompt, each once.
+    given: Vec<u32>,
 }
 
 impl Sampler {
-    pub fn new(sampling: Sampling) -> Self {
+    pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
+        let mut given = Vec::new();
+        if sampling.copy_bias != 0. {
+            given.extend_from_slice(prompt);
+            given.sort_unstable();
+            given.dedup();
+        }
         Self {
+            given,
             sampling,
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
         }
@@ -43,6 +56,9 @@ impl Sampler {
 
     /// The next token after `written`. `logits` is changed in place.
     pub fn next(&mut self, logits: &mut [f32], written: &[u32]) -> u32 {
+        for id in &self.given {
+            logits[*id as usize] += self.sampling.copy_bias;
+        }
         penalize(logits, written, self.sampling.repetition_penalty);
         if self.sampling.temperature <= 0. {
             return argmax(logits);
@@ -123,13 +139,26 @@ mod tests {
             temperature: 1.,
             top_p: 0.9,
             repetition_penalty: 1.,
+            copy_bias: 0.,
             seed,
         }
     }
 
     #[test]
+    fn a_copy_bias_draws_towards_the_prompt() {
+        let biased = Sampling {
+            copy_bias: 2.,
+            ..Sampling::greedy()
+        };
+        let mut sampler = Sampler::new(biased, &[2, 2, 0]);
+        // Given once or twice, the bias is the same.
+        assert_eq!(sampler.next(&mut [0., 4., 2.5, 0.], &[]), 2);
+        assert_eq!(sampler.next(&mut [0., 5., 2.5, 0.], &[]), 1);
+    }
+
+    #[test]
     fn greedy_takes_the_first_of_the_best() {
-        let mut sampler = Sampler::new(Sampling::greedy());
+        let mut sampler = Sampler::new(Sampling::greedy(), &[]);
         assert_eq!(sampler.next(&mut [0., 3., 3., 1.], &[]), 1);
     }
 
@@ -143,7 +172,7 @@ mod tests {
     #[test]
     fn the_same_seed_draws_the_same_tokens() {
         let draw = |seed| {
-            let mut sampler = Sampler::new(sampled(seed));
+            let mut sampler = Sampler::new(sampled(seed), &[]);
             (0..50)
                 .map(|_| sampler.next(&mut [1., 1.2, 0.8, 1.1], &[]))
                 .collect::<Vec<_>>()
@@ -154,7 +183,7 @@ mod tests {
 
     #[test]
     fn top_p_never_draws_from_the_tail() {
-        let mut sampler = Sampler::new(sampled(1));
+        let mut sampler = Sampler::new(sampled(1), &[]);
         // Probabilities 0.66, 0.24, 0.09, 0.01: the first two reach 0.9.
         for _ in 0..500 {
             assert!(sampler.next(&mut [4., 3., 2., 0.], &[]) < 2);
@@ -163,7 +192,13 @@ mod tests {
 
     #[test]
     fn draws_follow_the_probabilities() {
-        let mut sampler = Sampler::new(Sampling { top_p: 1., ..sampled(3) });
+        let mut sampler = Sampler::new(
+            Sampling {
+                top_p: 1.,
+                ..sampled(3)
+            },
+            &[],
+        );
         let zeros = (0..4000)
             .filter(|_| sampler.next(&mut [1., 0.], &[]) == 0)
             .count() as f32;

@@ -27,7 +27,8 @@ impl ChatTemplate {
         // As transformers sets them: tags leave no blank lines behind.
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -79,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_template_that_refuses_says_so() {
-        let template = ChatTemplate::new("{{ raise_exception('no system role') }}", "", "").unwrap();
+        let template =
+            ChatTemplate::new("{{ raise_exception('no system role') }}", "", "").unwrap();
         let error = format!("{:#}", template.render(&[]).unwrap_err());
         assert!(error.contains("no system role"), "{error}");
     }

@@ -3,6 +3,7 @@
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,21 @@ impl Gguf {
             );
         }
         Ok(())
+    }
+
+    /// The type most weights are stored in: `Q4_1`.
+    pub fn quantization(&self) -> String {
+        let mut sizes = HashMap::<String, usize>::new();
+        for info in self.content.tensor_infos.values() {
+            let name = format!("{:?}", info.ggml_dtype).to_uppercase();
+            *sizes.entry(name).or_default() += info.shape.elem_count();
+        }
+        let largest = sizes.into_iter().max_by_key(|(_, elements)| *elements);
+        largest.map_or_else(String::new, |(name, _)| match name.split_at(2) {
+            // candle writes Q4_1 and Q4K; the rest of the world Q4_1 and Q4_K.
+            (bits, "K") => format!("{bits}_K"),
+            _ => name,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -196,7 +212,11 @@ mod tests {
     fn files_that_are_no_model_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
-        for (bytes, says) in [(&b""[..], "empty"), (b"hello", "not a GGUF"), (b"GGUF\x03\0\0\0", "damaged")] {
+        for (bytes, says) in [
+            (&b""[..], "empty"),
+            (b"hello", "not a GGUF"),
+            (b"GGUF\x03\0\0\0", "damaged"),
+        ] {
             std::fs::write(&path, bytes).unwrap();
             let error = Gguf::open(&path).err().unwrap().to_string();
             assert!(error.contains("m.gguf") && error.contains(says), "{error}");

@@ -155,10 +155,7 @@ impl Decoder {
         };
         let q = rotate(layer.q.forward(x)?, c.heads)?;
         let k = rotate(layer.k.forward(x)?, c.kv_heads)?;
-        let v = layer
-            .v
-            .forward(x)?
-            .reshape((t, c.kv_heads, c.head_dim))?;
+        let v = layer.v.forward(x)?.reshape((t, c.kv_heads, c.head_dim))?;
         let mut rows = Vec::with_capacity(lengths.len());
         let mut start = 0;
         for (len, cache) in lengths.iter().zip(caches) {

@@ -186,7 +186,11 @@ impl CustomOp1 for PackedWeight {
         let x = &x[from..to];
         let mut dims = layout.dims().to_vec();
         if dims.pop() != Some(self.input) {
-            bail!("packed-matmul: {:?} times {} inputs", layout.dims(), self.input)
+            bail!(
+                "packed-matmul: {:?} times {} inputs",
+                layout.dims(),
+                self.input
+            )
         }
         dims.push(self.out);
         let mut y = vec![0f32; x.len() / self.input * self.out];
@@ -247,7 +251,13 @@ mod x86 {
         /// # Safety
         /// AVX2 and FMA are there, and no other thread writes these tiles' columns.
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn multiply_tiles(&self, x: &Activations, rows: usize, tiles: Range<usize>, y: &Output) {
+        unsafe fn multiply_tiles(
+            &self,
+            x: &Activations,
+            rows: usize,
+            tiles: Range<usize>,
+            y: &Output,
+        ) {
             /// Rows whose activations stay in the first-level cache while the tiles pass by.
             const STRIP: usize = 32;
             for strip in (0..rows).step_by(STRIP) {
@@ -275,7 +285,13 @@ mod x86 {
         /// As [`PackedWeight::multiply_tiles`].
         #[target_feature(enable = "avx2,fma")]
         #[inline]
-        unsafe fn tile<const R: usize>(&self, x: &Activations, row: usize, tile: usize, y: &Output) {
+        unsafe fn tile<const R: usize>(
+            &self,
+            x: &Activations,
+            row: usize,
+            tile: usize,
+            y: &Output,
+        ) {
             let blocks = self.input / BLOCK;
             let mut sums = [_mm256_setzero_ps(); R];
             for b in 0..blocks {
@@ -290,16 +306,26 @@ mod x86 {
                             for (r, sum) in sums.iter_mut().enumerate() {
                                 let xb = (row + r) * blocks + b;
                                 let dots = dot_four(&weights, x.codes.as_ptr().add(xb * BLOCK));
-                                let both = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(xb)));
+                                let both = _mm256_mul_ps(
+                                    scale,
+                                    _mm256_set1_ps(*x.scales.get_unchecked(xb)),
+                                );
                                 *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
-                                *sum = _mm256_fmadd_ps(min, _mm256_set1_ps(*x.sums.get_unchecked(xb)), *sum);
+                                *sum = _mm256_fmadd_ps(
+                                    min,
+                                    _mm256_set1_ps(*x.sums.get_unchecked(xb)),
+                                    *sum,
+                                );
                             }
                         }
                         Codes::Eight { tiles } => {
                             for (r, sum) in sums.iter_mut().enumerate() {
                                 let xb = (row + r) * blocks + b;
                                 let dots = dot_eight(&tiles[at], x.codes.as_ptr().add(xb * BLOCK));
-                                let both = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(xb)));
+                                let both = _mm256_mul_ps(
+                                    scale,
+                                    _mm256_set1_ps(*x.scales.get_unchecked(xb)),
+                                );
                                 *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
                             }
                         }
@@ -361,7 +387,8 @@ mod x86 {
                     _mm256_set1_epi32(x.cast::<i32>().add(g).read_unaligned()),
                 )
             };
-            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(quad, weight));
+            let pairs =
+                _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(quad, weight));
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
         }
         sum
@@ -395,7 +422,12 @@ mod tests {
 
     #[test]
     fn every_packed_type_equals_the_plain_product() {
-        for dtype in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q8_0] {
+        for dtype in [
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q8_0,
+        ] {
             for (out, input, rows) in [(8, 32, 1), (24, 576, 7), (192, 96, 45)] {
                 let weight = Arc::new(QTensor::quantize(&random((out, input)), dtype).unwrap());
                 let Some(packed) = PackedWeight::try_new(&weight).unwrap() else {
@@ -421,16 +453,28 @@ mod tests {
             return assert!(!supported());
         };
         let x = random((7, 576));
-        let all = x.apply_op1_no_bwd(&packed).unwrap().to_vec2::<f32>().unwrap();
+        let all = x
+            .apply_op1_no_bwd(&packed)
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap();
         for (i, row) in all.iter().enumerate() {
-            let alone = x.narrow(0, i, 1).unwrap().apply_op1_no_bwd(&packed).unwrap();
+            let alone = x
+                .narrow(0, i, 1)
+                .unwrap()
+                .apply_op1_no_bwd(&packed)
+                .unwrap();
             assert_eq!(&alone.to_vec2::<f32>().unwrap()[0], row);
         }
     }
 
     #[test]
     fn other_types_and_shapes_are_left_to_the_general_path() {
-        for (dtype, shape) in [(GgmlDType::Q6K, (8, 256)), (GgmlDType::Q4_1, (7, 32)), (GgmlDType::F32, (8, 32))] {
+        for (dtype, shape) in [
+            (GgmlDType::Q6K, (8, 256)),
+            (GgmlDType::Q4_1, (7, 32)),
+            (GgmlDType::F32, (8, 32)),
+        ] {
             let weight = Arc::new(QTensor::quantize(&random(shape), dtype).unwrap());
             assert!(PackedWeight::try_new(&weight).unwrap().is_none());
         }

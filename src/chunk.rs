@@ -1,0 +1,214 @@
+//! What of a chapter the model reads: all of it where it fits, else its most central sentences in their order.
+
+use std::ops::Range;
+
+use crate::chapters::embed::{Embedding, cosine};
+use crate::transcript::Sentence;
+use crate::words::is_first_or_second_person;
+
+/// A run of sentences with their embeddings: a chapter, or the whole document.
+pub struct Passage<'a> {
+    pub sentences: &'a [Sentence],
+    pub embeddings: &'a [Embedding],
+    /// The sentences that belong to it.
+    pub range: Range<usize>,
+    /// The direction of what the passage is about, unit length.
+    pub focus: Embedding,
+}
+
+/// How much of the document's mean is taken out of a chapter's: what is left is what sets the chapter apart.
+const COMMON: f32 = 0.4;
+
+/// A sentence that repeats one already chosen is worth less by this part of their likeness (maximal marginal
+/// relevance, Carbonell and Goldstein 1998).
+const REDUNDANCY: f32 = 0.4;
+
+/// A question or a remark to somebody rarely says what a chapter is about.
+const ASIDE: f32 = 0.12;
+
+/// Sentences outside these lengths, in words, tell little or too much at once.
+const QUOTABLE: Range<usize> = 7..41;
+
+impl<'a> Passage<'a> {
+    pub fn new(
+        sentences: &'a [Sentence],
+        embeddings: &'a [Embedding],
+        range: Range<usize>,
+    ) -> Self {
+        let all = mean(sentences, embeddings, 0..sentences.len());
+        let mut focus = mean(sentences, embeddings, range.clone());
+        if range.len() < sentences.len() {
+            for (x, common) in focus.iter_mut().zip(&all) {
+                *x -= COMMON * common;
+            }
+        }
+        normalize(&mut focus);
+        Self {
+            sentences,
+            embeddings,
+            range,
+            focus,
+        }
+    }
+
+    /// Indices of the sentences to read, ascending: all, or the most central ones that fit `budget` tokens.
+    pub fn material(&self, budget: usize, count: impl Fn(&str) -> usize) -> Vec<usize> {
+        let cost = |i: usize| count(&self.sentences[i].text) + 1;
+        if self.range.clone().map(cost).sum::<usize>() <= budget {
+            return self.range.clone().collect();
+        }
+        let mut left = budget;
+        let mut chosen = self.central(|i| match left.checked_sub(cost(i)) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        });
+        if chosen.is_empty() {
+            // Even the shortest is too long; the prompt cuts it.
+            chosen.extend(self.range.clone().min_by_key(|&i| cost(i)));
+        }
+        chosen
+    }
+
+    /// The `count` sentences that say best what the passage is about, ascending: to be quoted as they are.
+    pub fn quotes(&self, count: usize) -> Vec<usize> {
+        let words = |i: usize| self.sentences[i].text.split_whitespace().count();
+        let mut left = count;
+        let mut take = |fits: bool| {
+            let take = fits && left > 0;
+            left -= usize::from(take);
+            take
+        };
+        let chosen = self.central(|i| take(QUOTABLE.contains(&words(i))));
+        if chosen.is_empty() {
+            return self.central(|_| take(true));
+        }
+        chosen
+    }
+
+    /// Sentences by falling centrality, less what they repeat; those that `accept` takes are returned in text order.
+    fn central(&self, mut accept: impl FnMut(usize) -> bool) -> Vec<usize> {
+        let mut open = self
+            .range
+            .clone()
+            .map(|i| (i, self.relevance(i)))
+            .collect::<Vec<_>>();
+        let mut likeness = vec![0f32; open.len()];
+        let mut chosen = Vec::new();
+        while !open.is_empty() {
+            let worth = |k: usize| open[k].1 - REDUNDANCY * likeness[k];
+            let best = (0..open.len())
+                .max_by(|&a, &b| worth(a).total_cmp(&worth(b)).then(b.cmp(&a)))
+                .unwrap_or(0);
+            let (sentence, _) = open.remove(best);
+            likeness.remove(best);
+            if accept(sentence) {
+                chosen.push(sentence);
+                for ((other, _), likeness) in open.iter().zip(&mut likeness) {
+                    let alike = cosine(&self.embeddings[*other], &self.embeddings[sentence]);
+                    *likeness = likeness.max(alike);
+                }
+            }
+        }
+        chosen.sort_unstable();
+        chosen
+    }
+
+    fn relevance(&self, i: usize) -> f32 {
+        let text = &self.sentences[i].text;
+        let aside = text.trim_end().ends_with('?') || is_first_or_second_person(text);
+        // A short remark can be very much to the point and still say nothing.
+        let brevity = (text.split_whitespace().count() as f32 / 8.).min(1.);
+        cosine(&self.embeddings[i], &self.focus) * (0.6 + 0.4 * brevity)
+            - if aside { ASIDE } else { 0. }
+    }
+}
+
+/// The mean of embeddings, weighted by words, not normalised.
+fn mean(sentences: &[Sentence], embeddings: &[Embedding], range: Range<usize>) -> Embedding {
+    let size = embeddings.first().map_or(0, Vec::len);
+    let mut mean = vec![0.; size];
+    let mut total = 0.;
+    for i in range {
+        let words = sentences[i].text.split_whitespace().count() as f32;
+        total += words;
+        for (sum, x) in mean.iter_mut().zip(&embeddings[i]) {
+            *sum += words * x;
+        }
+    }
+    for x in &mut mean {
+        *x /= f32::max(total, 1.);
+    }
+    mean
+}
+
+fn normalize(vector: &mut [f32]) {
+    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if norm > 0. {
+        vector.iter_mut().for_each(|x| *x /= norm);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(text: &str) -> Sentence {
+        Sentence {
+            text: text.into(),
+            speaker: None,
+            first_cue: 0,
+            last_cue: 0,
+            start: None,
+            end: None,
+        }
+    }
+
+    const TEXTS: [&str; 4] = [
+        "The weight of the clock falls through the whole tower in a week.",
+        "Lunch was late on that day because the kitchen had no bread at all.",
+        "The weight of the clock falls through all of the tower in a week.",
+        "The pendulum of the clock is two metres long and swings slowly.",
+    ];
+
+    fn vectors() -> Vec<Embedding> {
+        vec![
+            vec![1., 0., 0.],
+            vec![0., 0., 1.],
+            vec![0.99, 0.14, 0.],
+            vec![0.7, 0.7, 0.14],
+        ]
+    }
+
+    #[test]
+    fn a_passage_that_fits_is_read_whole() {
+        let sentences = TEXTS.map(sentence);
+        let vectors = vectors();
+        let passage = Passage::new(&sentences, &vectors, 0..4);
+        let count = |text: &str| text.split_whitespace().count();
+        assert_eq!(passage.material(1000, count), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_most_central_sentences_fit_the_budget_and_do_not_repeat() {
+        let sentences = TEXTS.map(sentence);
+        let vectors = vectors();
+        let passage = Passage::new(&sentences, &vectors, 0..4);
+        let count = |text: &str| text.split_whitespace().count();
+        let chosen = passage.material(30, count);
+        assert!(chosen.iter().map(|&i| count(TEXTS[i]) + 1).sum::<usize>() <= 30);
+        assert_eq!(chosen, [2, 3]);
+        assert_eq!(passage.quotes(2), [2, 3]);
+    }
+
+    #[test]
+    fn a_passage_of_short_remarks_still_has_a_quote() {
+        let sentences = ["Yes.", "No, never."].map(sentence);
+        let vectors = [vec![1., 0.], vec![0., 1.]];
+        let passage = Passage::new(&sentences, &vectors, 0..2);
+        assert_eq!(passage.quotes(1).len(), 1);
+        assert_eq!(passage.material(0, |_| 5).len(), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! The command line: what can be typed, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::chapters::Count;
+use crate::engine::device::DeviceChoice;
+use crate::render::OutputFormat;
+use crate::transcript::Format;
+
+/// Turn transcripts into chapters with titles and summaries, on this machine
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Summarize(Summarize),
+    Models(Models),
+}
+
+/// Find chapters, and give each a title and a summary
+#[derive(Debug, Args)]
+pub struct Summarize {
+    /// Transcripts: WebVTT, SubRip, Whisper JSON or text; '-' is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+
+    /// Model to write with: a name from 'chapterize models list', a .gguf file, or 'auto'
+    #[arg(short, long, default_value = "auto", help_heading = "Models")]
+    pub model: String,
+
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "DEVICE",
+        help_heading = "Models"
+    )]
+    pub device: DeviceChoice,
+
+    /// Use only models that are on this machine; never open a connection
+    #[arg(long, help_heading = "Models")]
+    pub offline: bool,
+
+    /// Choose the random draws: the same seed writes the same text
+    #[arg(long, default_value_t = 0, help_heading = "Models")]
+    pub seed: u64,
+
+    /// How freely the model writes, 0 to 2; 0 takes the likeliest words only
+    #[arg(long, default_value_t = 0.3, value_name = "T", value_parser = temperature, help_heading = "Models")]
+    pub temperature: f32,
+
+    /// Make exactly this many chapters
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "chapter_minutes", help_heading = "Chapters")]
+    pub chapters: Option<usize>,
+
+    /// Make chapters of about this many minutes
+    #[arg(long, value_name = "MINUTES", value_parser = positive, help_heading = "Chapters")]
+    pub chapter_minutes: Option<f64>,
+
+    /// Only find where chapters begin; no titles, no summaries
+    #[arg(long, help_heading = "Chapters")]
+    pub boundaries_only: bool,
+
+    /// Read the input as this format, whatever it looks like: vtt, srt, json or txt
+    #[arg(long, value_name = "FORMAT", help_heading = "Input and output")]
+    pub from: Option<Format>,
+
+    /// Write the result in this format
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Input and output"
+    )]
+    pub format: OutputFormat,
+
+    /// Write to this file, or into this folder one file per transcript, instead of standard output
+    #[arg(short, long, value_name = "PATH", help_heading = "Input and output")]
+    pub output: Option<PathBuf>,
+
+    /// Print no progress and no notes
+    #[arg(short, long, help_heading = "Input and output")]
+    pub quiet: bool,
+
+    /// Answer from a fixed rule instead of a model, for tests of everything else
+    #[arg(long, hide = true)]
+    pub fake_models: bool,
+}
+
+impl Summarize {
+    /// How many chapters are wanted.
+    pub fn count(&self) -> Count {
+        match (self.chapters, self.chapter_minutes) {
+            (Some(count), _) => Count::Exactly(count),
+            (_, Some(minutes)) => Count::Minutes(minutes),
+            _ => Count::Auto,
+        }
+    }
+}
+
+/// See, fetch, check and remove models
+#[derive(Debug, Args)]
+pub struct Models {
+    #[command(subcommand)]
+    pub action: Action,
+
+    /// Never open a connection
+    #[arg(long, global = true)]
+    pub offline: bool,
+
+    /// Print no progress and no notes
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Show all models and what is on this machine
+    List,
+    /// Fetch models, or all that a first 'summarize' needs
+    Get {
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Show what is known about a model
+    Info {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Print where a model's files are
+    Path {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Read models on this machine again and compare their hashes
+    Verify {
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Remove models from this machine
+    Rm {
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number from 1".into()),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if minutes.is_finite() && minutes > 0. => Ok(minutes),
+        _ => Err("expected a number of minutes above 0".into()),
+    }
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(t) if (0. ..=2.).contains(&t) => Ok(t),
+        _ => Err("expected a number from 0 to 2".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,341 @@
+//! `chapterize summarize`: the pipeline over files, with models loaded once.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::{print, report};
+use crate::cache;
+use crate::chapters::embed::{Encode, MiniLm};
+use crate::cli::Summarize;
+use crate::engine::Engine;
+use crate::engine::device::{self, OpenDevice};
+use crate::engine::fake::{FakeEncoder, FakeLlm};
+use crate::hub::Hub;
+use crate::progress::Progress;
+use crate::prompt::Style;
+use crate::registry::{self, ENCODER, Kind, ModelSpec, STARTER};
+use crate::summarize::{Llm, Models, Options, summarize};
+use crate::summary::Provenance;
+use crate::transcript::{self, Transcript};
+
+/// Runs the command. `false` where some input failed; the others are done nevertheless.
+pub fn run(args: &Summarize) -> Result<bool> {
+    let progress = Progress::new(args.quiet);
+    let choice = Choice::parse(&args.model)?;
+    let mut output = Output::new(args)?;
+    // Files are read before models are fetched: nobody shall wait for a download to learn of a typing error.
+    let transcripts = args
+        .files
+        .iter()
+        .map(|path| transcript::open(path, args.from))
+        .collect::<Vec<_>>();
+    if transcripts.iter().all(Result::is_err) {
+        transcripts
+            .iter()
+            .flat_map(|t| t.as_ref().err())
+            .for_each(report);
+        return Ok(false);
+    }
+    let loaded = Loaded::new(args, &choice, progress)?;
+    let mut fine = true;
+    for transcript in transcripts {
+        let done = transcript.and_then(|transcript| {
+            let path = transcript.path.clone();
+            let summary = loaded.summarize(transcript, args, progress)?;
+            output.write(&path, &args.format.render(&summary))
+        });
+        if let Err(error) = done {
+            report(&error);
+            fine = false;
+        }
+    }
+    output.close()?;
+    Ok(fine)
+}
+
+/// Which model was asked for.
+enum Choice {
+    /// The best on disk that fits this machine's memory, else the starter.
+    Auto,
+    Named(Box<ModelSpec>),
+    File(PathBuf),
+}
+
+impl Choice {
+    fn parse(text: &str) -> Result<Self> {
+        let path = Path::new(text);
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
+        {
+            if !path.is_file() {
+                bail!("{text}: no such model file");
+            }
+            return Ok(Self::File(path.into()));
+        }
+        let spec = registry::find(text).map_err(|error| anyhow!("--model: {error}"))?;
+        if spec.kind != Kind::Decoder {
+            bail!(
+                "--model: '{text}' is an encoder and cannot write; 'chapterize models list' shows those that can"
+            );
+        }
+        Ok(Self::Named(Box::new(spec)))
+    }
+}
+
+/// The best decoder on disk that fits in memory; where there is none, the starter.
+fn best_here(hub: &Hub) -> Result<ModelSpec> {
+    let system = sysinfo::System::new_with_specifics(
+        sysinfo::RefreshKind::nothing()
+            .with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram()),
+    );
+    let memory_mb = system.total_memory() / 1_000_000;
+    let here = |spec: &ModelSpec| {
+        let located = |file| hub.cache.locate(spec, file).ok().flatten().is_some();
+        spec.files.iter().all(located)
+    };
+    registry::all()
+        .into_iter()
+        .rev()
+        .find(|spec| spec.kind == Kind::Decoder && spec.memory_mb < memory_mb && here(spec))
+        .map_or_else(|| registry::find(STARTER), Ok)
+}
+
+/// Everything that is loaded once for all inputs.
+struct Loaded {
+    encoder: Box<dyn Encode>,
+    writer: Option<(Box<dyn Llm>, Provenance)>,
+    style: Style,
+}
+
+impl Loaded {
+    fn new(args: &Summarize, choice: &Choice, progress: Progress) -> Result<Self> {
+        if args.fake_models {
+            return Ok(Self::fake(args));
+        }
+        let hub = Hub::from_env(args.offline)?;
+        let encoder = registry::find(ENCODER)?;
+        let spec = match choice {
+            Choice::Auto => Some(best_here(&hub)?),
+            Choice::Named(spec) => Some(*spec.clone()),
+            Choice::File(_) => None,
+        };
+        let wanted = spec.as_ref().filter(|_| !args.boundaries_only);
+        let encoder_files = hub.get(&encoder, progress)?;
+        let spec_files = wanted.map(|spec| hub.get(spec, progress)).transpose()?;
+        let opened = device::open(args.device)?;
+        let style = spec
+            .as_ref()
+            .map_or_else(Style::default, |spec| spec.prompt.clone());
+        let writer = match (args.boundaries_only, choice, spec_files) {
+            (true, ..) => None,
+            (_, Choice::File(path), _) => Some(writer(path, None, args, &style, &opened)?),
+            (_, _, Some(files)) => Some(writer(&files[0], wanted, args, &style, &opened)?),
+            _ => None,
+        };
+        let name = writer.as_ref().map_or(ENCODER, |(_, p)| p.name.as_str());
+        progress.note(&format!(
+            "using {name} on {} ({})",
+            opened.name, opened.reason
+        ));
+        Ok(Self {
+            encoder: Box::new(MiniLm::load(
+                &encoder_files,
+                encoder.window,
+                &opened.device,
+            )?),
+            writer,
+            style,
+        })
+    }
+
+    fn fake(args: &Summarize) -> Self {
+        let style = Style {
+            material: 120,
+            ..Style::default()
+        };
+        let provenance = Provenance {
+            name: "fake".into(),
+            repo: None,
+            revision: None,
+            file: String::new(),
+            sha256: String::new(),
+            quantization: None,
+            encoder: "fake".into(),
+            device: "cpu".into(),
+            seed: args.seed,
+            temperature: args.temperature,
+            prompt_hash: style.hash(),
+        };
+        let writer: Option<(Box<dyn Llm>, _)> = match args.boundaries_only {
+            true => None,
+            false => Some((Box::new(FakeLlm), provenance)),
+        };
+        Self {
+            encoder: Box::new(FakeEncoder),
+            writer,
+            style,
+        }
+    }
+
+    fn summarize(
+        &self,
+        transcript: Transcript,
+        args: &Summarize,
+        progress: Progress,
+    ) -> Result<crate::summary::Summary> {
+        let models = Models {
+            encoder: &*self.encoder,
+            writer: self.writer.as_ref().map(|(llm, p)| (&**llm, p.clone())),
+        };
+        let options = Options {
+            count: args.count(),
+            seed: args.seed,
+            temperature: args.temperature,
+            style: self.style.clone(),
+        };
+        summarize(transcript, &models, &options, progress)
+    }
+}
+
+/// Loads the model in `path`; `spec` is its manifest, where it has one.
+fn writer(
+    path: &Path,
+    spec: Option<&ModelSpec>,
+    args: &Summarize,
+    style: &Style,
+    opened: &OpenDevice,
+) -> Result<(Box<dyn Llm>, Provenance)> {
+    let engine = Engine::load(path, &opened.device)?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let hub = spec.map(ModelSpec::hub).transpose()?;
+    let provenance = Provenance {
+        name: spec.map_or_else(|| file.to_string(), |spec| spec.name.clone()),
+        repo: hub.map(|(repo, _)| repo.into()),
+        revision: hub.map(|(_, revision)| revision.into()),
+        // A manifest's hash was compared when the file was taken into use.
+        sha256: match spec {
+            Some(spec) => spec.files[0].sha256.clone(),
+            None => cache::sha256(path)?,
+        },
+        file: file.into(),
+        quantization: Some(engine.quantization().into()),
+        encoder: ENCODER.into(),
+        device: opened.name.clone(),
+        seed: args.seed,
+        temperature: args.temperature,
+        prompt_hash: style.hash(),
+    };
+    Ok((Box::new(engine), provenance))
+}
+
+/// Where results go.
+enum Output {
+    Stdout {
+        written: bool,
+    },
+    /// One file, put in place as a whole at the end.
+    File {
+        path: PathBuf,
+        text: String,
+    },
+    /// One file per transcript.
+    Folder {
+        path: PathBuf,
+        extension: &'static str,
+    },
+}
+
+impl Output {
+    fn new(args: &Summarize) -> Result<Self> {
+        let Some(path) = &args.output else {
+            return Ok(Self::Stdout { written: false });
+        };
+        let is_folder = path.is_dir();
+        let folder = if is_folder {
+            path.as_path()
+        } else {
+            parent(path)
+        };
+        if !folder.is_dir() {
+            bail!(
+                "--output {}: there is no folder {}",
+                path.display(),
+                folder.display()
+            );
+        }
+        Ok(match is_folder {
+            true => Self::Folder {
+                path: path.clone(),
+                extension: args.format.extension(),
+            },
+            false => Self::File {
+                path: path.clone(),
+                text: String::new(),
+            },
+        })
+    }
+
+    /// Takes the result of one input.
+    fn write(&mut self, source: &str, rendered: &str) -> Result<()> {
+        match self {
+            Self::Stdout { written } => {
+                let gap = if *written { "\n" } else { "" };
+                *written = true;
+                print(&format!("{gap}{rendered}"))
+            }
+            Self::File { text, .. } => {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(rendered);
+                Ok(())
+            }
+            Self::Folder { path, extension } => {
+                let stem = Path::new(source).file_stem().filter(|_| source != "-");
+                let stem = stem.unwrap_or("stdin".as_ref()).to_string_lossy();
+                place(&path.join(format!("{stem}.{extension}")), rendered)
+            }
+        }
+    }
+
+    fn close(self) -> Result<()> {
+        match self {
+            Self::File { path, text } if !text.is_empty() => place(&path, &text),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a file whole or not at all.
+fn place(path: &Path, text: &str) -> Result<()> {
+    let write = || -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(parent(path))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // A temporary file is private; a result is as readable as any new file.
+            let mode = fs::metadata(path).map_or(0o644, |meta| meta.permissions().mode());
+            file.as_file()
+                .set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("{}: cannot be written", path.display()))
+}

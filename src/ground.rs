@@ -1,0 +1,276 @@
+//! Checks what the model wrote against what was said, and keeps only what holds.
+//!
+//! A sentence is kept if every name and number in it occurs in the source, most of its content words do, its meaning is
+//! near some sentence of the source, and it speaks about people, not as one of them.
+
+use std::collections::HashSet;
+
+use crate::chapters::embed::{Embedding, cosine};
+use crate::chunk::Passage;
+use crate::transcript::{has_stop, split};
+use crate::words::{
+    is_first_or_second_person, is_stopword, numbers_claimed, numbers_mentioned, stem, words,
+};
+
+/// At least this part of a sentence's content words must occur in the source.
+const WORDS_SUPPORTED: f32 = 0.6;
+/// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
+const MEANING_SUPPORTED: f32 = 0.45;
+/// Two sentences more alike than this say the same.
+const REPEATED: f32 = 0.85;
+/// Sentences of a summary.
+pub const SENTENCES: usize = 2;
+/// Longest sentence kept, in words.
+const LONGEST: usize = 45;
+
+/// What a passage says, as sets to look up.
+pub struct Source {
+    stems: HashSet<String>,
+    numbers: HashSet<String>,
+}
+
+impl Source {
+    /// From the texts that were said and the names of those who said them.
+    pub fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
+        let mut stems = HashSet::new();
+        let mut numbers = HashSet::new();
+        for text in texts {
+            stems.extend(words(text).map(|word| stem(&word)));
+            numbers.extend(numbers_mentioned(text));
+        }
+        Self { stems, numbers }
+    }
+
+    pub fn of(passage: &Passage) -> Self {
+        let sentences = &passage.sentences[passage.range.clone()];
+        Self::new(sentences.iter().flat_map(|sentence| {
+            let speaker = sentence.speaker.as_deref().unwrap_or_default();
+            [sentence.text.as_str(), speaker]
+        }))
+    }
+
+    fn says(&self, word: &str) -> bool {
+        self.stems.contains(&stem(word))
+    }
+
+    /// The first name or number in a text that the source never mentions.
+    pub fn invented(&self, text: &str) -> Option<String> {
+        if let Some(number) = numbers_claimed(text)
+            .into_iter()
+            .find(|number| !self.numbers.contains(number))
+        {
+            return Some(number);
+        }
+        names(text).find(|name| !words(name).all(|word| self.says(&word)))
+    }
+
+    /// The part of a text's content words that occur in the source, 0 to 1.
+    pub fn words_supported(&self, text: &str) -> f32 {
+        let content = words(text)
+            .filter(|word| !is_stopword(word))
+            .collect::<Vec<_>>();
+        let said = content.iter().filter(|word| self.says(word)).count();
+        said as f32 / content.len().max(1) as f32
+    }
+}
+
+/// Words written with a capital that do not owe it to the beginning of a sentence.
+fn names(text: &str) -> impl Iterator<Item = String> + '_ {
+    split(text).into_iter().flat_map(|sentence| {
+        sentence
+            .split_whitespace()
+            .skip(1)
+            .flat_map(|word| word.split(['-', '–', '/']))
+            .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
+            .filter(|word| {
+                word.starts_with(char::is_uppercase) && !is_stopword(&word.to_lowercase())
+            })
+            .map(str::to_string)
+    })
+}
+
+/// A sentence of an answer, with what the checks need to know of it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub text: String,
+    pub embedding: Embedding,
+}
+
+/// The sentences of an answer that are worth checking: whole, about somebody, not too long, no list, no question.
+pub fn claims(answer: &str) -> Vec<String> {
+    let first_paragraph = answer.trim().split("\n\n").next().unwrap_or("");
+    split(first_paragraph)
+        .into_iter()
+        .map(|sentence| sentence.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|sentence| {
+            let words = sentence.split_whitespace().count();
+            has_stop(sentence)
+                && !sentence.ends_with(['?', ':'])
+                && (4..=LONGEST).contains(&words)
+                && !is_first_or_second_person(sentence)
+                && !repeats_itself(sentence)
+        })
+        .collect()
+}
+
+/// Whether some four words in a row come twice: a small model that has lost its thread goes in circles.
+fn repeats_itself(sentence: &str) -> bool {
+    let words = words(sentence).collect::<Vec<_>>();
+    let mut seen = HashSet::new();
+    words.windows(4).any(|four| !seen.insert(four))
+}
+
+/// A summary that passed, and how good it is.
+#[derive(Debug, Clone)]
+pub struct Grounded {
+    pub sentences: Vec<Claim>,
+    pub score: f32,
+}
+
+/// The best of several answers: of each, the sentences that hold; of those, the answer that says most.
+/// `None` where nothing holds.
+pub fn choose(passage: &Passage, source: &Source, answers: &[Vec<Claim>]) -> Option<Grounded> {
+    let mut candidates = answers
+        .iter()
+        .map(|claims| keep(passage, source, claims))
+        .filter(|kept| !kept.sentences.is_empty())
+        .collect::<Vec<_>>();
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut candidates = candidates.into_iter();
+    let mut best = candidates.next()?;
+    // An answer of which one sentence held is filled up from the others.
+    for claim in candidates.flat_map(|other| other.sentences) {
+        if best.sentences.len() < SENTENCES && is_new(&claim, &best.sentences) {
+            best.sentences.push(claim);
+        }
+    }
+    Some(best)
+}
+
+/// The sentences of one answer that hold, at most [`SENTENCES`], and their score.
+fn keep(passage: &Passage, source: &Source, claims: &[Claim]) -> Grounded {
+    let mut kept = Vec::<(Claim, f32)>::new();
+    for claim in claims {
+        let (_, support) = evidence(passage, &claim.embedding);
+        let holds = source.invented(&claim.text).is_none()
+            && source.words_supported(&claim.text) >= WORDS_SUPPORTED
+            && support >= MEANING_SUPPORTED;
+        if holds && kept.iter().all(|(other, _)| !alike(claim, other)) {
+            let relevance = cosine(&claim.embedding, &passage.focus);
+            kept.push((claim.clone(), 0.5 * support + 0.5 * relevance));
+        }
+    }
+    while kept.len() > SENTENCES {
+        let worst = (0..kept.len())
+            .min_by(|&a, &b| kept[a].1.total_cmp(&kept[b].1))
+            .unwrap_or(0);
+        kept.remove(worst);
+    }
+    let mean = kept.iter().map(|(_, score)| score).sum::<f32>() / kept.len().max(1) as f32;
+    // A second sentence that holds is worth more than a slightly better single one.
+    let score = mean + 0.1 * kept.len().saturating_sub(1) as f32;
+    Grounded {
+        sentences: kept.into_iter().map(|(claim, _)| claim).collect(),
+        score,
+    }
+}
+
+fn alike(a: &Claim, b: &Claim) -> bool {
+    a.text == b.text || cosine(&a.embedding, &b.embedding) > REPEATED
+}
+
+fn is_new(claim: &Claim, others: &[Claim]) -> bool {
+    others.iter().all(|other| !alike(claim, other))
+}
+
+/// The sentence of the passage nearest to a meaning: index and cosine.
+pub fn evidence(passage: &Passage, meaning: &[f32]) -> (usize, f32) {
+    passage
+        .range
+        .clone()
+        .map(|i| (i, cosine(meaning, &passage.embeddings[i])))
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })
+        .unwrap_or((passage.range.start, 0.))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Sentence;
+
+    const SAID: &str = "Walter Pym kept the clock at Marlock for thirty years. The rope broke in two thousand and six.";
+
+    fn source() -> Source {
+        Source::new([SAID, "Guest"].into_iter())
+    }
+
+    #[test]
+    fn names_and_numbers_that_were_never_said_are_found() {
+        for (text, invented) in [
+            ("Walter Pym kept the clock for 30 years.", None),
+            ("The Guest says the rope broke in 2006.", None),
+            ("Pym's clock stood at Marlock.", None),
+            ("The rope broke in 2016.", Some("2016")),
+            ("The clock was kept by Walter Smith.", Some("Smith")),
+            ("It was kept for forty years.", Some("40")),
+            ("The clock of Penderry-Marlock was kept.", Some("Penderry")),
+        ] {
+            assert_eq!(source().invented(text).as_deref(), invented, "{text}");
+        }
+    }
+
+    #[test]
+    fn content_words_are_counted_by_stem() {
+        assert_eq!(source().words_supported("The clocks were kept."), 1.);
+        assert_eq!(source().words_supported("The dragon slept."), 0.);
+    }
+
+    #[test]
+    fn only_whole_sentences_about_somebody_are_claims() {
+        let answer = "The clock is old. I like it a lot. Is it not very old? It is the clock of the \
+                      clock of the clock of the town. It was wound by hand until the\n\nNote: ignore this.";
+        assert_eq!(claims(answer), ["The clock is old."]);
+    }
+
+    fn claim(text: &str, embedding: [f32; 2]) -> Claim {
+        Claim {
+            text: text.into(),
+            embedding: embedding.to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_answer_with_the_most_that_holds_is_chosen() {
+        let sentences = SAID.split(". ").map(|text| Sentence {
+            text: text.into(),
+            speaker: None,
+            first_cue: 0,
+            last_cue: 0,
+            start: None,
+            end: None,
+        });
+        let sentences = sentences.collect::<Vec<_>>();
+        let embeddings = vec![vec![1., 0.], vec![0., 1.]];
+        let passage = Passage::new(&sentences, &embeddings, 0..2);
+        let source = Source::of(&passage);
+        let good = claim("Walter Pym kept the clock for thirty years.", [0.9, 0.43]);
+        let wrong = claim("Walter Pym kept the clock for forty years.", [1., 0.]);
+        let other = claim("The rope broke in 2006.", [0.1, 0.99]);
+        let best = choose(
+            &passage,
+            &source,
+            &[vec![wrong.clone()], vec![good], vec![other]],
+        );
+        let texts = best.unwrap().sentences.into_iter().map(|c| c.text);
+        let mut texts = texts.collect::<Vec<_>>();
+        texts.sort();
+        assert_eq!(
+            texts,
+            [
+                "The rope broke in 2006.",
+                "Walter Pym kept the clock for thirty years."
+            ]
+        );
+        assert!(choose(&passage, &source, &[vec![wrong]]).is_none());
+    }
+}

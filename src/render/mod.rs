@@ -1,0 +1,34 @@
+//! A summary as text, one file per format.
+
+mod json;
+mod markdown;
+
+use clap::ValueEnum;
+
+use crate::summary::Summary;
+
+/// The formats a summary can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    #[default]
+    Markdown,
+    Json,
+}
+
+impl OutputFormat {
+    /// Of a file in this format, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Markdown => "md",
+            Self::Json => "json",
+        }
+    }
+
+    /// The summary, ending in a newline.
+    pub fn render(self, summary: &Summary) -> String {
+        match self {
+            Self::Markdown => markdown::render(summary),
+            Self::Json => json::render(summary),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Words as the checks compare them: lower case, without punctuation or endings, and numbers as values.
+
+use std::collections::HashSet;
+
+/// The words of a text, lower case, in order: letters and digits, with inner apostrophes and hyphens split off.
+pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '’')
+        .map(|word| word.trim_matches(['\'', '’']))
+        .filter(|word| !word.is_empty())
+        .map(|word| strip_possessive(&word.to_lowercase()).to_string())
+}
+
+fn strip_possessive(word: &str) -> &str {
+    word.strip_suffix("'s")
+        .or_else(|| word.strip_suffix("’s"))
+        .unwrap_or(word)
+}
+
+/// A word without its English ending, crudely: `towers` and `tower`, `replacing` and `replaced` become alike.
+pub fn stem(word: &str) -> String {
+    let mut stem = word;
+    for ending in [
+        "ings", "ing", "ies", "ied", "ers", "ed", "es", "er", "ly", "s",
+    ] {
+        if let Some(rest) = stem.strip_suffix(ending)
+            && rest.chars().count() >= 3
+        {
+            stem = rest;
+            break;
+        }
+    }
+    stem.strip_suffix('e')
+        .or_else(|| stem.strip_suffix('y'))
+        .filter(|rest| rest.chars().count() >= 3)
+        .unwrap_or(stem)
+        .to_string()
+}
+
+/// Words that carry no topic of their own.
+pub fn is_stopword(word: &str) -> bool {
+    const STOPWORDS: &str = " a about above after again against ago all almost along already also although always am an \
+        and another any anyone anything are aren't around as ask asked at away back be became because become been \
+        before began begin behind being below between both bring but by call called came can can't cannot come comes \
+        could couldn't did didn't do does doesn't doing don't done down during each either else enough even ever every \
+        everybody everyone everything exactly far few find first for found from gave get gets getting give go goes going \
+        gone got had hadn't happen happened has hasn't have haven't having he he'd he'll he's hear heard her here herself \
+        him himself his how however i i'd i'll i'm i've if in indeed instead into is isn't it it'd it'll it's its itself \
+        just keep kept kind know knew known last least less let let's like little long look lot made make makes making \
+        many may maybe me mean means might mine more most much must my myself name near need never new next no nobody \
+        none nor not nothing now of off often oh okay on once one only onto or other others our ours out over own part \
+        people perhaps please put quite rather really right said same saw say saying says second see seem seems seen \
+        several shall she she'd she'll she's should shouldn't since so some somebody someone something sometimes somewhere \
+        soon sort still such take taken takes tell than thank that that'll that's the their them themselves then there \
+        there's these they they'd they'll they're they've thing things think third this those though thought through to \
+        together told too took towards tried try turn two uh um under until up upon us use used very want wanted was \
+        wasn't way we we'd we'll we're we've well went were weren't what what's whatever when where whether which while \
+        who who's whole whom whose why will with within without won't wonder would wouldn't yes yet you you'd you'll \
+        you're you've your yours yourself ";
+    // Typographic apostrophes are looked up as plain ones.
+    let plain = word.replace('’', "'");
+    STOPWORDS.contains(&format!(" {plain} "))
+}
+
+/// Whether a text speaks as or to somebody: a summary speaks about them.
+pub fn is_first_or_second_person(text: &str) -> bool {
+    const PERSONS: [&str; 12] = [
+        "i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "you", "your", "yours",
+    ];
+    words(text).any(|word| {
+        let stem = word.split(['\'', '’']).next().unwrap_or("");
+        PERSONS.contains(&stem)
+    })
+}
+
+/// Every value a text can be said to mention: of "two thousand and six" 2006, and 2, 1000, 2000 and 6 as well.
+pub fn numbers_mentioned(text: &str) -> HashSet<String> {
+    let mut mentioned = HashSet::new();
+    for run in runs(text) {
+        mentioned.extend(run.parts);
+        mentioned.insert(run.value);
+    }
+    mentioned
+}
+
+/// The values a text states, each run of number words as one. `one` and ordinals up to third are left out: they
+/// mostly count nothing ("one of them", "at first").
+pub fn numbers_claimed(text: &str) -> Vec<String> {
+    runs(text)
+        .into_iter()
+        .filter(|run| !run.vague)
+        .map(|run| run.value)
+        .collect()
+}
+
+/// A run of words and digits that name one number.
+struct Run {
+    value: String,
+    parts: Vec<String>,
+    vague: bool,
+}
+
+fn runs(text: &str) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut open: Option<Spelled> = None;
+    for token in text.split(|c: char| c.is_whitespace() || "-–—/()\"“”$€£%".contains(c))
+    {
+        let ends = token.ends_with([',', ';', ':', '.', '?', '!']);
+        let word = token.trim_matches(|c: char| !c.is_alphanumeric());
+        let lower = word.to_lowercase();
+        if let Some(value) = spelled(&lower) {
+            // "two fifths", "seven eight": a digit after a digit begins a number of its own.
+            if value < 10 && open.as_ref().is_some_and(|run| (1..10).contains(&run.last)) {
+                runs.extend(open.take().map(Spelled::close));
+            }
+            let run = open.get_or_insert_with(Spelled::default);
+            run.add(&lower, value);
+        } else if !(lower == "and" && open.as_ref().is_some_and(|run| run.last >= 100)) {
+            runs.extend(open.take().map(Spelled::close));
+            runs.extend(digits(word));
+        }
+        if ends {
+            runs.extend(open.take().map(Spelled::close));
+        }
+    }
+    runs.extend(open.map(Spelled::close));
+    runs
+}
+
+/// A number in digits: `1,900`, `2.5`, `14th`, `2010s`, `3pm`.
+fn digits(word: &str) -> Option<Run> {
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let number = word
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | ':'))
+        .filter(|c| *c != ',')
+        .collect::<String>();
+    let number = number.trim_end_matches(['.', ':']).to_string();
+    let parts = number.split(['.', ':']).map(str::to_string).collect();
+    Some(Run {
+        value: number,
+        parts,
+        vague: false,
+    })
+}
+
+/// A number in words, as it is read from left to right.
+#[derive(Default)]
+struct Spelled {
+    /// Whole thousands and more, closed by a multiplier.
+    high: u64,
+    low: u64,
+    last: u64,
+    words: Vec<String>,
+    parts: Vec<String>,
+}
+
+impl Spelled {
+    fn add(&mut self, word: &str, value: u64) {
+        match value {
+            100 => self.low = self.low.max(1) * 100,
+            1000.. => {
+                self.high += self.low.max(1) * value;
+                self.low = 0;
+            }
+            // "nineteen forty-three": two pairs of digits.
+            10.. if (10..100).contains(&self.low) => self.low = self.low * 100 + value,
+            _ => self.low += value,
+        }
+        self.last = value;
+        self.words.push(word.into());
+        self.parts.push(value.to_string());
+        self.parts.push((self.high + self.low).to_string());
+    }
+
+    fn close(self) -> Run {
+        const VAGUE: [&str; 4] = ["one", "first", "second", "third"];
+        Run {
+            value: (self.high + self.low).to_string(),
+            parts: self.parts,
+            vague: matches!(&self.words[..], [word] if VAGUE.contains(&word.trim_end_matches('s'))),
+        }
+    }
+}
+
+/// The value of an English number word, cardinal or ordinal.
+fn spelled(word: &str) -> Option<u64> {
+    const SMALL: [&str; 20] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+    ];
+    const TENS: [&str; 8] = [
+        "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+    ];
+    const ORDINALS: [(&str, u64); 8] = [
+        ("first", 1),
+        ("second", 2),
+        ("third", 3),
+        ("fifth", 5),
+        ("eighth", 8),
+        ("ninth", 9),
+        ("twelfth", 12),
+        ("dozen", 12),
+    ];
+    let cardinal = |word: &str| {
+        let small = SMALL.iter().zip(0..).find(|(name, _)| **name == word);
+        let tens = || TENS.iter().zip(2..).find(|(name, _)| **name == word);
+        small
+            .map(|(_, value)| value)
+            .or_else(|| tens().map(|(_, value)| value * 10))
+            .or(match word {
+                "hundred" => Some(100),
+                "thousand" => Some(1000),
+                "million" => Some(1_000_000),
+                "billion" => Some(1_000_000_000),
+                _ => None,
+            })
+    };
+    let ordinal = || ORDINALS.iter().find(|(name, _)| *name == word).map(|o| o.1);
+    let plural = word.strip_suffix('s').unwrap_or(word);
+    cardinal(word)
+        .or_else(ordinal)
+        .or_else(|| cardinal(plural))
+        .or_else(|| {
+            ORDINALS
+                .iter()
+                .find(|(name, _)| *name == plural)
+                .map(|o| o.1)
+        })
+        .or_else(|| {
+            plural
+                .strip_suffix("ieth")
+                .and_then(|tens| cardinal(&format!("{tens}y")))
+        })
+        .or_else(|| plural.strip_suffix("th").and_then(cardinal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lose_case_punctuation_and_possessives() {
+        let found = words("“Walter Pym’s clock,” she said; it's 1,900-odd kilos.");
+        assert_eq!(
+            found.collect::<Vec<_>>(),
+            [
+                "walter", "pym", "clock", "she", "said", "it", "1", "900", "odd", "kilos"
+            ]
+        );
+    }
+
+    #[test]
+    fn endings_do_not_part_words() {
+        for (a, b) in [
+            ("towers", "tower"),
+            ("replacing", "replaced"),
+            ("replace", "replaces"),
+            ("families", "family"),
+            ("quickly", "quick"),
+        ] {
+            assert_eq!(stem(a), stem(b), "{a} {b}");
+        }
+        assert_ne!(stem("clock"), stem("cloth"));
+    }
+
+    #[test]
+    fn numbers_are_read_in_words_and_digits() {
+        for (text, value) in [
+            ("two thousand and six", "2006"),
+            ("three hundred and ten kilos", "310"),
+            ("in nineteen forty-three", "1943"),
+            ("ninety-six steps", "96"),
+            ("1,900 kilos", "1900"),
+            ("the 14th of May", "14"),
+            ("the fourteenth of May", "14"),
+            ("the twentieth time", "20"),
+            ("2.5 metres", "2.5"),
+            ("two fifths", "2"),
+            ("$10 million", "10"),
+        ] {
+            assert_eq!(numbers_claimed(text)[0], value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_end_ends_a_number() {
+        assert_eq!(numbers_claimed("He had two. Three came."), ["2", "3"]);
+        assert_eq!(numbers_claimed("seven towers and eight bells"), ["7", "8"]);
+    }
+
+    #[test]
+    fn one_of_them_claims_nothing() {
+        assert!(numbers_claimed("one of them came first, a second later").is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_number_are_mentioned_too() {
+        let mentioned = numbers_mentioned("two hundred and forty turns");
+        for value in ["240", "200", "40", "2"] {
+            assert!(mentioned.contains(value), "{value}");
+        }
+        assert!(!mentioned.contains("24"));
+    }
+
+    #[test]
+    fn persons_are_told_apart() {
+        assert!(is_first_or_second_person("And I’ve missed one."));
+        assert!(is_first_or_second_person("That is your clock."));
+        assert!(!is_first_or_second_person(
+            "It is her clock; the iron is old."
+        ));
+    }
+}
