@@ -83,8 +83,8 @@ fn a_file_with_the_wrong_hash_is_refused_and_leaves_nothing() {
     assert_eq!(fs::read(&world.get().unwrap()[0]).unwrap(), expected);
 }
 
-/// Spoils the file, and expects `get` to say which command helps, and `fetch` to help.
-fn reported_and_repaired(spoil: impl FnOnce(&Path)) {
+/// Spoils the file, and expects `get` to say why it will not do and which command helps, and `fetch` to help.
+fn reported_and_repaired(why: &str, spoil: impl FnOnce(&Path)) {
     let body = noise(5, 200_000);
     let world = world(&[(WEIGHTS, &body)]);
     let file = world.get().unwrap().remove(0);
@@ -92,6 +92,7 @@ fn reported_and_repaired(spoil: impl FnOnce(&Path)) {
     world.server.requests();
 
     let error = world.get().unwrap_err();
+    assert!(error.contains(why), "{error}");
     assert!(
         error.contains("run 'chapterize models get tiny'"),
         "{error}"
@@ -110,7 +111,7 @@ fn reported_and_repaired(spoil: impl FnOnce(&Path)) {
 
 #[test]
 fn a_truncated_file_is_reported_by_get_and_repaired_by_fetch() {
-    reported_and_repaired(|path| {
+    reported_and_repaired("123456 bytes, expected 200000", |path| {
         let file = File::options().write(true).open(path).unwrap();
         file.set_len(123_456).unwrap();
     });
@@ -118,14 +119,14 @@ fn a_truncated_file_is_reported_by_get_and_repaired_by_fetch() {
 
 #[test]
 fn an_empty_file_is_reported_by_get_and_repaired_by_fetch() {
-    reported_and_repaired(|path| {
+    reported_and_repaired(": 0 bytes, expected 200000", |path| {
         File::create(path).unwrap();
     });
 }
 
 #[test]
 fn a_file_of_the_same_size_with_another_content_is_reported_and_repaired() {
-    reported_and_repaired(|path| {
+    reported_and_repaired(&format!("sha256 is {}", hash(&noise(6, 200_000))), |path| {
         let later = fs::metadata(path).unwrap().modified().unwrap() + Duration::from_secs(2);
         fs::write(path, noise(6, 200_000)).unwrap();
         let file = File::options().write(true).open(path).unwrap();
