@@ -48,19 +48,44 @@ pub struct Summarize {
     pub offline: bool,
 
     /// Choose the random draws: the same seed writes the same text
-    #[arg(long, default_value_t = 0, help_heading = "Models")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Models"
+    )]
     pub seed: u64,
 
     /// How freely the model writes, 0 to 2; 0 takes the likeliest words only
-    #[arg(long, default_value_t = 0.3, value_name = "T", value_parser = temperature, help_heading = "Models")]
+    #[arg(
+        long,
+        default_value_t = 0.3,
+        value_name = "T",
+        value_parser = temperature,
+        allow_negative_numbers = true,
+        help_heading = "Models"
+    )]
     pub temperature: f32,
 
     /// Make exactly this many chapters
-    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "chapter_minutes", help_heading = "Chapters")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        conflicts_with = "chapter_minutes",
+        help_heading = "Chapters"
+    )]
     pub chapters: Option<usize>,
 
     /// Make chapters of about this many minutes
-    #[arg(long, value_name = "MINUTES", value_parser = positive, help_heading = "Chapters")]
+    #[arg(
+        long,
+        value_name = "MINUTES",
+        value_parser = positive,
+        allow_negative_numbers = true,
+        help_heading = "Chapters"
+    )]
     pub chapter_minutes: Option<f64>,
 
     /// Only find where chapters begin; no titles, no summaries

@@ -36,9 +36,6 @@ pub enum Count {
     Minutes(f64),
 }
 
-/// Chapters shorter than this part of the mean length are not made.
-const LEAST_LENGTH: f32 = 0.25;
-
 /// Words a minute of speech, where the transcript has no times.
 const WORDS_PER_MINUTE: f64 = 150.;
 
@@ -69,7 +66,7 @@ pub fn find(
             ((length / minutes).round() as usize).max(1)
         }
     };
-    let starts = decode::segment(&units, count, LEAST_LENGTH);
+    let starts = decode::segment(&units, count);
     let first_sentences = starts.iter().map(|&unit| firsts[unit]).collect::<Vec<_>>();
     Ok(on_cues(transcript, sentences, &first_sentences))
 }
@@ -102,7 +99,11 @@ fn units(sentences: &[Sentence], embeddings: &[Embedding]) -> (Vec<Unit>, Vec<us
                 *sum += share * x;
             }
         }
-        Unit { vector, weight }
+        Unit {
+            vector,
+            weight,
+            begins_turn: first > 0 && sentences[first].speaker != sentences[first - 1].speaker,
+        }
     });
     (units.collect(), firsts)
 }

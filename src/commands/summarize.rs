@@ -1,12 +1,11 @@
 //! `chapterize summarize`: the pipeline over files, with models loaded once.
 
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 
-use super::{print, report};
+use super::output::Output;
+use super::{Usage, report};
 use crate::cache;
 use crate::chapters::embed::{Encode, MiniLm};
 use crate::cli::Summarize;
@@ -25,7 +24,7 @@ use crate::transcript::{self, Transcript};
 pub fn run(args: &Summarize) -> Result<bool> {
     let progress = Progress::new(args.quiet);
     let choice = Choice::parse(&args.model)?;
-    let mut output = Output::new(args)?;
+    let mut output = Output::new(args.output.as_deref(), args.format.extension(), &args.files)?;
     // Files are read before models are fetched: nobody shall wait for a download to learn of a typing error.
     let transcripts = args
         .files
@@ -65,7 +64,7 @@ enum Choice {
 }
 
 impl Choice {
-    fn parse(text: &str) -> Result<Self> {
+    fn parse(text: &str) -> Result<Self, Usage> {
         let path = Path::new(text);
         if text == "auto" {
             return Ok(Self::Auto);
@@ -75,15 +74,15 @@ impl Choice {
             .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
         {
             if !path.is_file() {
-                bail!("{text}: no such model file");
+                return Err(Usage(format!("--model: {text}: no such file")));
             }
             return Ok(Self::File(path.into()));
         }
-        let spec = registry::find(text).map_err(|error| anyhow!("--model: {error}"))?;
+        let spec = registry::find(text).map_err(|error| Usage(format!("--model: {error}")))?;
         if spec.kind != Kind::Decoder {
-            bail!(
+            return Err(Usage(format!(
                 "--model: '{text}' is an encoder and cannot write; 'chapterize models list' shows those that can"
-            );
+            )));
         }
         Ok(Self::Named(Box::new(spec)))
     }
@@ -119,6 +118,7 @@ impl Loaded {
         if args.fake_models {
             return Ok(Self::fake(args));
         }
+        let opened = device::open(args.device)?;
         let hub = Hub::from_env(args.offline)?;
         let encoder = registry::find(ENCODER)?;
         let spec = match choice {
@@ -129,7 +129,6 @@ impl Loaded {
         let wanted = spec.as_ref().filter(|_| !args.boundaries_only);
         let encoder_files = hub.get(&encoder, progress)?;
         let spec_files = wanted.map(|spec| hub.get(spec, progress)).transpose()?;
-        let opened = device::open(args.device)?;
         let style = spec
             .as_ref()
             .map_or_else(Style::default, |spec| spec.prompt.clone());
@@ -233,109 +232,4 @@ fn writer(
         prompt_hash: style.hash(),
     };
     Ok((Box::new(engine), provenance))
-}
-
-/// Where results go.
-enum Output {
-    Stdout {
-        written: bool,
-    },
-    /// One file, put in place as a whole at the end.
-    File {
-        path: PathBuf,
-        text: String,
-    },
-    /// One file per transcript.
-    Folder {
-        path: PathBuf,
-        extension: &'static str,
-    },
-}
-
-impl Output {
-    fn new(args: &Summarize) -> Result<Self> {
-        let Some(path) = &args.output else {
-            return Ok(Self::Stdout { written: false });
-        };
-        let is_folder = path.is_dir();
-        let folder = if is_folder {
-            path.as_path()
-        } else {
-            parent(path)
-        };
-        if !folder.is_dir() {
-            bail!(
-                "--output {}: there is no folder {}",
-                path.display(),
-                folder.display()
-            );
-        }
-        Ok(match is_folder {
-            true => Self::Folder {
-                path: path.clone(),
-                extension: args.format.extension(),
-            },
-            false => Self::File {
-                path: path.clone(),
-                text: String::new(),
-            },
-        })
-    }
-
-    /// Takes the result of one input.
-    fn write(&mut self, source: &str, rendered: &str) -> Result<()> {
-        match self {
-            Self::Stdout { written } => {
-                let gap = if *written { "\n" } else { "" };
-                *written = true;
-                print(&format!("{gap}{rendered}"))
-            }
-            Self::File { text, .. } => {
-                if !text.is_empty() {
-                    text.push('\n');
-                }
-                text.push_str(rendered);
-                Ok(())
-            }
-            Self::Folder { path, extension } => {
-                let stem = Path::new(source).file_stem().filter(|_| source != "-");
-                let stem = stem.unwrap_or("stdin".as_ref()).to_string_lossy();
-                place(&path.join(format!("{stem}.{extension}")), rendered)
-            }
-        }
-    }
-
-    fn close(self) -> Result<()> {
-        match self {
-            Self::File { path, text } if !text.is_empty() => place(&path, &text),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Writes a file whole or not at all.
-fn place(path: &Path, text: &str) -> Result<()> {
-    let write = || -> Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(parent(path))?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // A temporary file is private; a result is as readable as any new file.
-            let mode = fs::metadata(path).map_or(0o644, |meta| meta.permissions().mode());
-            file.as_file()
-                .set_permissions(fs::Permissions::from_mode(mode))?;
-        }
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("{}: cannot be written", path.display()))
 }

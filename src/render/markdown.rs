@@ -55,10 +55,10 @@ fn write_chapter(out: &mut String, number: usize, chapter: &Chapter) -> std::fmt
     )
 }
 
-/// What would be markup in Markdown, as plain characters.
+/// What would be markup in Markdown as plain characters, and nothing that a terminal would obey.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in text.chars().filter(|c| !c.is_control()) {
         if matches!(c, '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '\\') {
             escaped.push('\\');
         }

@@ -44,7 +44,7 @@ fn clean_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Drops the marks of a new speaker, `>>` anywhere and a dash at the start, and characters without width.
+/// Drops the marks of a new speaker, `>>` anywhere and a dash at the start, and characters that nobody sees.
 fn clean_line(line: &str) -> String {
     let line: String = line.chars().filter(|c| !is_invisible(*c)).collect();
     let words = line
@@ -133,12 +133,13 @@ fn is_note(c: char) -> bool {
     matches!(c, '♪' | '♫' | '♬' | '♩' | '🎵' | '🎶')
 }
 
-/// Spaces without width and marks of writing direction.
+/// Spaces without width, marks of writing direction, and control characters: those would reach the user's terminal.
 fn is_invisible(c: char) -> bool {
-    matches!(
+    let no_width = matches!(
         c,
         '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}'
-    )
+    );
+    no_width || c.is_control() && !c.is_whitespace()
 }
 
 #[cfg(test)]
@@ -165,6 +166,7 @@ mod tests {
             ("- Yes.\n-No.\n– - Well.", "Yes. No. Well."),
             ("<i>Hi</i> &amp; bye<br>you", "Hi & bye you"),
             ("\u{200b}\u{feff}Hi\u{200e}", "Hi"),
+            ("Hi\u{7} \u{1b}]0;you\u{7}", "Hi ]0;you"),
         ];
         for (text, expected) in cases {
             assert_eq!(cleaned(text), expected, "{text}");
