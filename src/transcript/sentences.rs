@@ -84,7 +84,7 @@ fn speaker_runs(cues: &[Cue]) -> Vec<Vec<Word<'_>>> {
                     .last()
                     .is_none_or(|word| cues[word.cue].speaker == cue.speaker) =>
             {
-                run.extend(words)
+                run.extend(words);
             }
             _ => runs.push(words.collect()),
         }

@@ -1,0 +1,101 @@
+//! The sentence encoder against a reference: `fixtures/encoder/minilm.json`, written by `make.py` beside it.
+
+#[path = "common/models.rs"]
+mod models;
+
+use std::sync::LazyLock;
+
+use candle_core::Device;
+use chapterize::chapters::embed::{Embedding, Encode, MiniLm, cosine};
+use chapterize::registry::{self, ENCODER};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Fixture {
+    texts: Vec<Text>,
+    /// Of texts `a` and `b`.
+    cosines: Vec<(usize, usize, f32)>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+    /// The first dimensions of its embedding.
+    start: Vec<f32>,
+}
+
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("fixtures/encoder/minilm.json")).expect("the fixture parses")
+});
+static MODEL: LazyLock<MiniLm> = LazyLock::new(|| {
+    let window = registry::find(ENCODER).unwrap().window;
+    MiniLm::load(&models::files(ENCODER), window, &Device::Cpu).unwrap()
+});
+
+fn encode(texts: &[&str]) -> Vec<Embedding> {
+    let _turn = models::turn();
+    MODEL.encode(texts, &mut |_| {}).unwrap()
+}
+
+fn texts() -> Vec<&'static str> {
+    FIXTURE.texts.iter().map(|t| t.text.as_str()).collect()
+}
+
+/// The largest difference between two vectors' values.
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    let differences = a.iter().zip(b).map(|(x, y)| (x - y).abs());
+    differences.fold(0., f32::max)
+}
+
+#[test]
+fn embeddings_are_those_of_the_reference() {
+    let ours = encode(&texts());
+    let mut farthest = 0f32;
+    for (Text { text, start }, embedding) in FIXTURE.texts.iter().zip(&ours) {
+        let distance = distance(start, embedding);
+        assert!(distance < 1e-4, "{text:?}: {distance}");
+        farthest = farthest.max(distance);
+    }
+    for &(a, b, reference) in &FIXTURE.cosines {
+        let distance = (cosine(&ours[a], &ours[b]) - reference).abs();
+        assert!(distance < 1e-4, "texts {a} and {b}: {distance}");
+        farthest = farthest.max(distance);
+    }
+    println!("within {farthest} of the reference");
+}
+
+#[test]
+fn embeddings_have_unit_length() {
+    for embedding in encode(&texts()) {
+        assert_eq!(embedding.len(), 384);
+        assert!((cosine(&embedding, &embedding) - 1.).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn what_else_is_in_a_batch_does_not_change_an_embedding() {
+    let (mut together, mut farthest) = (texts(), 0f32);
+    // Padded to each other's length in one order and in the other, with the same text at several places.
+    together.extend(texts().iter().rev());
+    for (text, embedding) in together.iter().zip(encode(&together)) {
+        let distance = distance(&encode(&[text])[0], &embedding);
+        assert!(distance < 1e-5, "{text:?}: {distance}");
+        farthest = farthest.max(distance);
+    }
+    println!("a batch moves an embedding by at most {farthest}");
+}
+
+#[test]
+fn what_is_behind_the_window_does_not_count() {
+    let long = texts().into_iter().max_by_key(|text| text.len()).unwrap();
+    let longer = format!("{long} One more sentence, and quite another subject: submarines.");
+    let embeddings = encode(&[long, &longer]);
+    assert!(distance(&embeddings[0], &embeddings[1]) < 1e-5);
+}
+
+#[test]
+fn no_text_gives_no_embedding_and_an_empty_text_gives_one() {
+    assert!(encode(&[]).is_empty());
+    let empty = encode(&[""]).remove(0);
+    assert!((cosine(&empty, &empty) - 1.).abs() < 1e-5);
+}
