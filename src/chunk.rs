@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::chapters::embed::{Embedding, cosine};
 use crate::transcript::Sentence;
-use crate::words::is_first_or_second_person;
+use crate::words::{is_first_or_second_person, points_back, without_conjunction};
 
 /// A run of sentences with their embeddings: a chapter, or the whole document.
 pub struct Passage<'a> {
@@ -23,8 +23,11 @@ const COMMON: f32 = 0.4;
 /// relevance, Carbonell and Goldstein 1998).
 const REDUNDANCY: f32 = 0.4;
 
-/// A question or a remark to somebody rarely says what a chapter is about.
+/// A question rarely says what a chapter is about, nor does what somebody says of themselves, unless it is quoted.
 const ASIDE: f32 = 0.12;
+
+/// A quote that points back at something not quoted is hard to understand.
+const POINTS_BACK: f32 = 0.08;
 
 /// Sentences outside these lengths, in words, tell little or too much at once.
 const QUOTABLE: Range<usize> = 7..41;
@@ -58,13 +61,16 @@ impl<'a> Passage<'a> {
             return self.range.clone().collect();
         }
         let mut left = budget;
-        let mut chosen = self.central(|i| match left.checked_sub(cost(i)) {
-            Some(rest) => {
-                left = rest;
-                true
-            }
-            None => false,
-        });
+        let mut chosen = self.central(
+            |i| self.relevance(i),
+            |i| match left.checked_sub(cost(i)) {
+                Some(rest) => {
+                    left = rest;
+                    true
+                }
+                None => false,
+            },
+        );
         if chosen.is_empty() {
             // Even the shortest is too long; the prompt cuts it.
             chosen.extend(self.range.clone().min_by_key(|&i| cost(i)));
@@ -81,19 +87,24 @@ impl<'a> Passage<'a> {
             left -= usize::from(take);
             take
         };
-        let chosen = self.central(|i| take(QUOTABLE.contains(&words(i))));
+        let worth = |i: usize| self.quotability(i);
+        let chosen = self.central(worth, |i| take(QUOTABLE.contains(&words(i))));
         if chosen.is_empty() {
-            return self.central(|_| take(true));
+            return self.central(worth, |_| take(true));
         }
         chosen
     }
 
-    /// Sentences by falling centrality, less what they repeat; those that `accept` takes are returned in text order.
-    fn central(&self, mut accept: impl FnMut(usize) -> bool) -> Vec<usize> {
+    /// Sentences by falling worth, less what they repeat; those that `accept` takes are returned in text order.
+    fn central(
+        &self,
+        worth: impl Fn(usize) -> f32,
+        mut accept: impl FnMut(usize) -> bool,
+    ) -> Vec<usize> {
         let mut open = self
             .range
             .clone()
-            .map(|i| (i, self.relevance(i)))
+            .map(|i| (i, worth(i)))
             .collect::<Vec<_>>();
         let mut likeness = vec![0f32; open.len()];
         let mut chosen = Vec::new();
@@ -116,14 +127,31 @@ impl<'a> Passage<'a> {
         chosen
     }
 
+    /// How much a sentence says of what the passage is about.
     fn relevance(&self, i: usize) -> f32 {
         let text = &self.sentences[i].text;
-        let aside = text.trim_end().ends_with('?') || is_first_or_second_person(text);
-        // A short remark can be very much to the point and still say nothing.
-        let brevity = (text.split_whitespace().count() as f32 / 8.).min(1.);
-        cosine(&self.embeddings[i], &self.focus) * (0.6 + 0.4 * brevity)
-            - if aside { ASIDE } else { 0. }
+        let aside = is_question(text) || is_first_or_second_person(text);
+        self.centrality(i) - if aside { ASIDE } else { 0. }
     }
+
+    /// The same for a sentence that will stand for itself, in its speaker's words.
+    fn quotability(&self, i: usize) -> f32 {
+        let text = &self.sentences[i].text;
+        let question = if is_question(text) { ASIDE } else { 0. };
+        let lost = points_back(&without_conjunction(text));
+        self.centrality(i) - question - if lost { POINTS_BACK } else { 0. }
+    }
+
+    fn centrality(&self, i: usize) -> f32 {
+        // A short remark can be very much to the point and still say nothing.
+        let words = self.sentences[i].text.split_whitespace().count();
+        let brevity = (words as f32 / 8.).min(1.);
+        cosine(&self.embeddings[i], &self.focus) * (0.6 + 0.4 * brevity)
+    }
+}
+
+fn is_question(text: &str) -> bool {
+    text.trim_end().ends_with(['?', '？'])
 }
 
 /// The mean of embeddings, weighted by words, not normalised.

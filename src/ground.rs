@@ -1,7 +1,7 @@
 //! Checks what the model wrote against what was said, and keeps only what holds.
 //!
-//! A sentence is kept if every name and number in it occurs in the source, most of its content words do, its meaning is
-//! near some sentence of the source, and it speaks about people, not as one of them.
+//! A sentence is kept if every name and number in it occurs in the source, each of its clauses shares its words with one
+//! sentence of the source, its meaning is near some sentence there, and it speaks about people, not as one of them.
 
 use std::collections::HashSet;
 
@@ -9,17 +9,18 @@ use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::transcript::{has_stop, split};
 use crate::words::{
-    is_first_or_second_person, is_stopword, numbers_claimed, numbers_mentioned, stem, words,
+    content, is_first_or_second_person, is_stopword, numbers_claimed, numbers_mentioned,
+    points_back, stem, without_conjunction, words,
 };
 
-/// At least this part of a sentence's content words must occur in the source.
-const WORDS_SUPPORTED: f32 = 0.6;
 /// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
 const MEANING_SUPPORTED: f32 = 0.45;
 /// Two sentences more alike than this say the same.
 const REPEATED: f32 = 0.85;
 /// Sentences of a summary.
 pub const SENTENCES: usize = 2;
+/// A summary that begins by pointing back at nothing is worth less.
+const POINTS_BACK: f32 = 0.06;
 /// Longest sentence kept, in words.
 const LONGEST: usize = 45;
 
@@ -27,6 +28,8 @@ const LONGEST: usize = 45;
 pub struct Source {
     stems: HashSet<String>,
     numbers: HashSet<String>,
+    /// The content words of each text.
+    texts: Vec<HashSet<String>>,
 }
 
 impl Source {
@@ -34,11 +37,17 @@ impl Source {
     pub fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut stems = HashSet::new();
         let mut numbers = HashSet::new();
+        let mut sets = Vec::new();
         for text in texts {
             stems.extend(words(text).map(|word| stem(&word)));
             numbers.extend(numbers_mentioned(text));
+            sets.push(content(text).collect());
         }
-        Self { stems, numbers }
+        Self {
+            stems,
+            numbers,
+            texts: sets,
+        }
     }
 
     pub fn of(passage: &Passage) -> Self {
@@ -47,6 +56,24 @@ impl Source {
             let speaker = sentence.speaker.as_deref().unwrap_or_default();
             [sentence.text.as_str(), speaker]
         }))
+    }
+
+    /// How well the worst clause of a text is carried by one text of the source: the part of its content words that
+    /// occur there, 0 to 1.
+    pub fn clause_support(&self, text: &str) -> f32 {
+        text.split([',', ';', ':', '—', '–'])
+            .map(|clause| {
+                let words = content(clause).collect::<Vec<_>>();
+                let shared =
+                    |set: &HashSet<String>| words.iter().filter(|w| set.contains(*w)).count();
+                let most = self.texts.iter().map(shared).max().unwrap_or(0);
+                if words.is_empty() {
+                    1.
+                } else {
+                    most as f32 / words.len() as f32
+                }
+            })
+            .fold(1., f32::min)
     }
 
     fn says(&self, word: &str) -> bool {
@@ -101,7 +128,9 @@ pub fn claims(answer: &str) -> Vec<String> {
     let first_paragraph = answer.trim().split("\n\n").next().unwrap_or("");
     split(first_paragraph)
         .into_iter()
-        .map(|sentence| sentence.split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(|sentence| {
+            without_conjunction(&sentence.split_whitespace().collect::<Vec<_>>().join(" "))
+        })
         .filter(|sentence| {
             let words = sentence.split_whitespace().count();
             has_stop(sentence)
@@ -129,10 +158,15 @@ pub struct Grounded {
 
 /// The best of several answers: of each, the sentences that hold; of those, the answer that says most.
 /// `None` where nothing holds.
-pub fn choose(passage: &Passage, source: &Source, answers: &[Vec<Claim>]) -> Option<Grounded> {
+pub fn choose(
+    passage: &Passage,
+    source: &Source,
+    answers: &[Vec<Claim>],
+    clause_support: f32,
+) -> Option<Grounded> {
     let mut candidates = answers
         .iter()
-        .map(|claims| keep(passage, source, claims))
+        .map(|claims| keep(passage, source, claims, clause_support))
         .filter(|kept| !kept.sentences.is_empty())
         .collect::<Vec<_>>();
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -148,12 +182,12 @@ pub fn choose(passage: &Passage, source: &Source, answers: &[Vec<Claim>]) -> Opt
 }
 
 /// The sentences of one answer that hold, at most [`SENTENCES`], and their score.
-fn keep(passage: &Passage, source: &Source, claims: &[Claim]) -> Grounded {
+fn keep(passage: &Passage, source: &Source, claims: &[Claim], clause_support: f32) -> Grounded {
     let mut kept = Vec::<(Claim, f32)>::new();
     for claim in claims {
         let (_, support) = evidence(passage, &claim.embedding);
         let holds = source.invented(&claim.text).is_none()
-            && source.words_supported(&claim.text) >= WORDS_SUPPORTED
+            && source.clause_support(&claim.text) >= clause_support
             && support >= MEANING_SUPPORTED;
         if holds && kept.iter().all(|(other, _)| !alike(claim, other)) {
             let relevance = cosine(&claim.embedding, &passage.focus);
@@ -168,7 +202,11 @@ fn keep(passage: &Passage, source: &Source, claims: &[Claim]) -> Grounded {
     }
     let mean = kept.iter().map(|(_, score)| score).sum::<f32>() / kept.len().max(1) as f32;
     // A second sentence that holds is worth more than a slightly better single one.
-    let score = mean + 0.1 * kept.len().saturating_sub(1) as f32;
+    let second = 0.1 * kept.len().saturating_sub(1) as f32;
+    let lost = kept
+        .first()
+        .is_some_and(|(claim, _)| points_back(&claim.text));
+    let score = mean + second - if lost { POINTS_BACK } else { 0. };
     Grounded {
         sentences: kept.into_iter().map(|(claim, _)| claim).collect(),
         score,
@@ -201,7 +239,7 @@ mod tests {
     const SAID: &str = "Walter Pym kept the clock at Marlock for thirty years. The rope broke in two thousand and six.";
 
     fn source() -> Source {
-        Source::new([SAID, "Guest"].into_iter())
+        Source::new(SAID.split(". ").chain(["Guest"]))
     }
 
     #[test]
@@ -223,6 +261,13 @@ mod tests {
     fn content_words_are_counted_by_stem() {
         assert_eq!(source().words_supported("The clocks were kept."), 1.);
         assert_eq!(source().words_supported("The dragon slept."), 0.);
+    }
+
+    #[test]
+    fn words_of_two_sentences_do_not_support_a_clause() {
+        let support = |text| source().clause_support(text);
+        assert_eq!(support("The rope broke, Walter Pym kept the clock"), 1.);
+        assert_eq!(support("Walter Pym broke the rope"), 0.5);
     }
 
     #[test]
@@ -256,11 +301,8 @@ mod tests {
         let good = claim("Walter Pym kept the clock for thirty years.", [0.9, 0.43]);
         let wrong = claim("Walter Pym kept the clock for forty years.", [1., 0.]);
         let other = claim("The rope broke in 2006.", [0.1, 0.99]);
-        let best = choose(
-            &passage,
-            &source,
-            &[vec![wrong.clone()], vec![good], vec![other]],
-        );
+        let answers = [vec![wrong.clone()], vec![good], vec![other]];
+        let best = choose(&passage, &source, &answers, 0.7);
         let texts = best.unwrap().sentences.into_iter().map(|c| c.text);
         let mut texts = texts.collect::<Vec<_>>();
         texts.sort();
@@ -271,6 +313,6 @@ mod tests {
                 "Walter Pym kept the clock for thirty years."
             ]
         );
-        assert!(choose(&passage, &source, &[vec![wrong]]).is_none());
+        assert!(choose(&passage, &source, &[vec![wrong]], 0.7).is_none());
     }
 }

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod ground;
 pub mod hub;
 pub mod merge;
+pub mod phrase;
 pub mod progress;
 pub mod prompt;
 pub mod registry;

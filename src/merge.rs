@@ -35,14 +35,11 @@ pub fn overview(parts: &Parts, writer: &Writer) -> Result<String> {
     let source = Source::of(&passage);
     let material = writer.material(&passage);
     let text = writer.style.source(&parts.sentences, &material);
-    let requests = writer
-        .samplings(usize::from(u16::MAX))
-        .into_iter()
-        .map(|sampling| writer.style.summary(&text, sampling))
-        .collect::<Vec<_>>();
+    let samplings = writer.samplings(usize::from(u16::MAX));
+    let requests = writer.style.summaries(&text, &samplings);
     let answers = writer.generate("Overview", &requests)?;
     let answers = writer.claims(&answers)?;
-    if let Some(best) = ground::choose(&passage, &source, &answers) {
+    if let Some(best) = ground::choose(&passage, &source, &answers, writer.style.clause_support) {
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());
         return Ok(texts.collect::<Vec<_>>().join(" "));
     }

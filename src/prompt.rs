@@ -17,8 +17,13 @@ pub struct Style {
     pub copy_bias: f32,
     /// Whether the source names who speaks. Small checkpoints then carry the dialogue on instead of summing it up.
     pub speakers: bool,
-    /// The system message for summaries; the source is the user's message.
-    pub summary: String,
+    /// What part of a clause's words one sentence of the source must have, 0 to 1. Small checkpoints join words of
+    /// two sentences to something neither says; large ones use words of their own.
+    pub clause_support: f32,
+    /// System messages for summaries, each asked; the source is the user's message.
+    pub summary: Vec<String>,
+    /// Answers drawn at random for each question, besides the greedy one.
+    pub draws: u64,
     /// The user's message for titles, before the source.
     pub title: String,
 }
@@ -29,9 +34,13 @@ impl Default for Style {
             material: 1500,
             copy_bias: 0.,
             speakers: true,
-            summary: "Summarize the transcript below in two sentences, in the third person. Name who says what. \
-                      Use only what is said in it."
-                .into(),
+            clause_support: 0.4,
+            summary: vec![
+                "Summarize the transcript below in two sentences, in the third person. Name who says what. \
+                 Use only what is said in it."
+                    .into(),
+            ],
+            draws: 2,
             title: "Write a title of three to eight words that says what this text is about:".into(),
         }
     }
@@ -61,15 +70,19 @@ impl Style {
         format!("{:x}", Sha256::digest(text))[..16].into()
     }
 
-    /// A request for a summary of `source`.
-    pub fn summary(&self, source: &str, sampling: Sampling) -> Request {
-        Request {
-            system: Some(self.summary.clone()),
+    /// Requests for a summary of `source`: every question, put in every way.
+    pub fn summaries(&self, source: &str, samplings: &[Sampling]) -> Vec<Request> {
+        let request = |question: &String, sampling: Sampling| Request {
+            system: Some(question.clone()),
             user: source.into(),
             answer_start: String::new(),
             max_tokens: SUMMARY_TOKENS,
             sampling,
-        }
+        };
+        let questions = self.summary.iter();
+        questions
+            .flat_map(|question| samplings.iter().map(move |s| request(question, *s)))
+            .collect()
     }
 
     /// A request for a title of `source`.
@@ -85,25 +98,28 @@ impl Style {
 }
 
 /// The longest answers. What is cut off there is dropped sentence by sentence later.
-pub const SUMMARY_TOKENS: usize = 96;
+pub const SUMMARY_TOKENS: usize = 80;
 pub const TITLE_TOKENS: usize = 16;
 
-/// The ways one request is put: greedy, and so many draws, each with a seed of its own.
-pub fn samplings(seed: u64, place: usize, temperature: f32, copy_bias: f32) -> Vec<Sampling> {
-    const DRAWS: u64 = 2;
-    let greedy = Sampling {
-        copy_bias,
-        ..Sampling::greedy()
-    };
-    if temperature <= 0. {
-        return vec![greedy];
+impl Style {
+    /// The ways a question is put: greedy, and so many draws, each with a seed of its own. `place` tells the
+    /// chapters apart, so that a row's text does not depend on how many rows there are.
+    pub fn samplings(&self, seed: u64, place: usize, temperature: f32) -> Vec<Sampling> {
+        let greedy = Sampling {
+            copy_bias: self.copy_bias,
+            no_repeat_ngram: NO_REPEAT,
+            ..Sampling::greedy()
+        };
+        let draws = if temperature > 0. { self.draws } else { 0 };
+        let drawn = (1..=draws).map(|draw| Sampling {
+            temperature,
+            top_p: 0.9,
+            seed: seed.wrapping_add((place as u64) << 8).wrapping_add(draw),
+            ..greedy
+        });
+        std::iter::once(greedy).chain(drawn).collect()
     }
-    let drawn = (1..=DRAWS).map(|draw| Sampling {
-        temperature,
-        top_p: 0.9,
-        // Distinct per place and draw, so that a row's text does not depend on how many rows there are.
-        seed: seed.wrapping_add((place as u64) << 8).wrapping_add(draw),
-        ..greedy
-    });
-    std::iter::once(greedy).chain(drawn).collect()
 }
+
+/// A run of so many tokens comes once in an answer: small checkpoints else go in circles.
+const NO_REPEAT: usize = 5;

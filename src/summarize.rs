@@ -13,11 +13,13 @@ use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
 use crate::ground::{self, Claim, Source};
 use crate::merge::{self, Parts};
+use crate::phrase;
 use crate::progress::Progress;
 use crate::prompt::{self, Style};
 use crate::summary::{self, Coverage, Evidence, Method, Provenance, SourceInfo, Summary};
-use crate::title::{self, Candidate};
+use crate::title::{self, Candidate, Form};
 use crate::transcript::{self, Sentence, Transcript};
+use crate::words::without_conjunction;
 
 /// What the pipeline needs of a language model.
 pub trait Llm {
@@ -101,7 +103,7 @@ pub fn summarize(
     let mut titles = Vec::new();
     for ((chapter, passage), draft) in summary.chapters.iter_mut().zip(&passages).zip(&drafts) {
         let source = Source::of(passage);
-        write_summary(chapter, passage, &source, draft, &mut parts);
+        write_summary(chapter, passage, &source, draft, writer.style, &mut parts);
         let title = choose_title(passage, draft, &titles);
         titles.push(title.clone());
         chapter.title = Some(title);
@@ -171,7 +173,14 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     /// The sentences of a passage the model is given: as much as the style wants and the window holds.
     pub fn material(&self, passage: &Passage) -> Vec<usize> {
-        let instructions = self.llm.count(&self.style.summary) + TEMPLATE_TOKENS;
+        let instructions = self
+            .style
+            .summary
+            .iter()
+            .map(|question| self.llm.count(question))
+            .max()
+            .unwrap_or(0)
+            + TEMPLATE_TOKENS;
         let room = self
             .llm
             .window()
@@ -183,7 +192,7 @@ impl Writer<'_> {
         let Options {
             seed, temperature, ..
         } = *self.options;
-        prompt::samplings(seed, place, temperature, self.style.copy_bias)
+        self.style.samplings(seed, place, temperature)
     }
 
     pub fn generate(&self, stage: &str, requests: &[Request]) -> Result<Vec<String>> {
@@ -251,45 +260,48 @@ fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
             .style
             .source(passage.sentences, &passage.quotes(ground::SENTENCES));
         let samplings = writer.samplings(place);
-        requests.extend(samplings.iter().map(|s| writer.style.summary(&source, *s)));
+        requests.extend(writer.style.summaries(&source, &samplings));
         requests.extend(samplings.iter().map(|s| writer.style.title(&essence, *s)));
     }
     let answers = writer.generate("Writing", &requests)?;
-    let per_chapter = (answers.len() / passages.len()).max(2);
+    let per_chapter = answers.len() / passages.len();
+    let for_title = writer.samplings(0).len();
     let (mut summaries, mut titles) = (Vec::new(), Vec::new());
     for (passage, answers) in passages.iter().zip(answers.chunks(per_chapter)) {
-        let (for_summary, for_title) = answers.split_at(per_chapter / 2);
+        let (for_summary, for_title) = answers.split_at(per_chapter - for_title);
         summaries.push(for_summary);
-        titles.push(title_texts(passage, for_title));
+        titles.push(title_candidates(passage, for_title));
     }
-    writer.learn(titles.iter().flatten().map(|(text, _)| text))?;
-    let candidate = |(text, written_by_model): (String, bool)| Candidate {
-        embedding: writer.embedding(&text),
-        text,
-        written_by_model,
-    };
+    writer.learn(titles.iter().flatten().map(|title| &title.text))?;
+    for title in titles.iter_mut().flatten() {
+        title.embedding = writer.embedding(&title.text);
+    }
     let drafts = summaries
         .into_iter()
         .zip(titles)
         .map(|(summaries, titles)| {
             Ok(Draft {
                 answers: writer.claims(summaries)?,
-                titles: titles.into_iter().map(candidate).collect(),
+                titles,
             })
         });
     drafts.collect()
 }
 
-/// What may become a chapter's title, and whether the model wrote it.
-fn title_texts(passage: &Passage, answers: &[String]) -> Vec<(String, bool)> {
+/// What may become a chapter's title, still without embeddings.
+fn title_candidates(passage: &Passage, answers: &[String]) -> Vec<Candidate> {
     let source = Source::of(passage);
-    let written = answers
-        .iter()
-        .filter_map(|answer| title::tidy(answer, &source));
-    let phrases = title::phrases(passage).into_iter();
+    let candidate = |text, form, worth| Candidate {
+        text,
+        embedding: Embedding::new(),
+        form,
+        worth,
+    };
+    let written = answers.iter().filter_map(|answer| title::tidy(answer, &source));
+    let phrases = phrase::phrases(passage).into_iter();
     written
-        .map(|text| (text, true))
-        .chain(phrases.map(|text| (text, false)))
+        .map(|text| candidate(text, Form::Written, 0.))
+        .chain(phrases.map(|(text, worth)| candidate(text, Form::Phrase, worth)))
         .collect()
 }
 
@@ -299,9 +311,10 @@ fn write_summary(
     passage: &Passage,
     source: &Source,
     draft: &Draft,
+    style: &Style,
     parts: &mut Parts,
 ) {
-    if let Some(best) = ground::choose(passage, source, &draft.answers) {
+    if let Some(best) = ground::choose(passage, source, &draft.answers, style.clause_support) {
         chapter.method = Method::Generated;
         for Claim { text, embedding } in best.sentences {
             let (i, score) = ground::evidence(passage, &embedding);
@@ -367,7 +380,7 @@ pub fn quote(sentences: &[Sentence], chosen: &[usize]) -> String {
     let mut quotes = Vec::<(Option<&str>, String)>::new();
     for (k, &i) in chosen.iter().enumerate() {
         let speaker = sentences[i].speaker.as_deref();
-        let text = sentences[i].text.replace(['“', '”', '"'], "");
+        let text = without_conjunction(&sentences[i].text.replace(['“', '”', '"'], ""));
         match quotes.last_mut() {
             Some((last, quote)) if *last == speaker => {
                 let gap = if chosen[k - 1] + 1 == i { " " } else { " … " };

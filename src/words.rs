@@ -36,6 +36,50 @@ pub fn stem(word: &str) -> String {
         .to_string()
 }
 
+/// The stems of a text's content words, in order; numbers are left out, for they are compared by value.
+pub fn content(text: &str) -> impl Iterator<Item = String> + '_ {
+    words(text)
+        .filter(|word| !is_stopword(word) && !is_number(word))
+        .map(|word| stem(&word))
+}
+
+/// Whether a word counts: digits, or a number in words.
+pub fn is_number(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit()) || spelled(word).is_some()
+}
+
+/// Whether a text begins by pointing back at something said before it.
+pub fn points_back(text: &str) -> bool {
+    const BACK: [&str; 20] = [
+        "it", "it's", "he", "he's", "she", "she's", "they", "they're", "this", "that", "that's",
+        "these", "those", "then", "there", "here", "which", "because", "or", "also",
+    ];
+    words(&text.replace('’', "'"))
+        .next()
+        .is_some_and(|word| BACK.contains(&word.as_str()))
+}
+
+/// A text without the conjunction it begins with, as one quotes: "And the rope broke" becomes "The rope broke".
+pub fn without_conjunction(text: &str) -> String {
+    for conjunction in [
+        "And ", "But ", "So ", "Well, ", "And so ", "Now, ", "Yes, ", "No, ",
+    ] {
+        if let Some(rest) = text.strip_prefix(conjunction) {
+            return without_conjunction(&capitalize(rest));
+        }
+    }
+    text.to_string()
+}
+
+/// A text with its first letter in upper case.
+pub fn capitalize(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
 /// Words that carry no topic of their own.
 pub fn is_stopword(word: &str) -> bool {
     const STOPWORDS: &str = " a about above after again against ago all almost along already also although always am an \
@@ -68,7 +112,7 @@ pub fn is_first_or_second_person(text: &str) -> bool {
     ];
     words(text).any(|word| {
         let stem = word.split(['\'', '’']).next().unwrap_or("");
-        PERSONS.contains(&stem)
+        PERSONS.contains(&stem) || word == "let"
     })
 }
 
@@ -323,9 +367,27 @@ mod tests {
     }
 
     #[test]
+    fn content_is_stems() {
+        let found = content("The two ropes of the towers were replaced in twenty minutes.");
+        assert_eq!(found.collect::<Vec<_>>(), ["rop", "tow", "replac", "minut"]);
+    }
+
+    #[test]
+    fn quotes_begin_with_what_they_say() {
+        assert_eq!(
+            without_conjunction("And so the rope broke."),
+            "The rope broke."
+        );
+        assert_eq!(without_conjunction("Andrew came."), "Andrew came.");
+        assert!(points_back("That’s the clock."));
+        assert!(!points_back("The clock stopped."));
+    }
+
+    #[test]
     fn persons_are_told_apart() {
         assert!(is_first_or_second_person("And I’ve missed one."));
         assert!(is_first_or_second_person("That is your clock."));
+        assert!(is_first_or_second_person("Let's talk about bells."));
         assert!(!is_first_or_second_person(
             "It is her clock; the iron is old."
         ));

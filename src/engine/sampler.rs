@@ -12,6 +12,8 @@ pub struct Sampling {
     pub top_p: f32,
     /// Logits of tokens already written are divided (when positive) or multiplied by this (Keskar et al. 2019).
     pub repetition_penalty: f32,
+    /// A run of so many tokens is never written twice, as `no_repeat_ngram_size` in transformers. 0 is off.
+    pub no_repeat_ngram: usize,
     /// Added to the logits of tokens that occur in the prompt: a small model that may say anything invents, one that
     /// is drawn towards the words it was given stays with them. 0 is off.
     pub copy_bias: f32,
@@ -24,6 +26,7 @@ impl Sampling {
             temperature: 0.,
             top_p: 1.,
             repetition_penalty: 1.,
+            no_repeat_ngram: 0,
             copy_bias: 0.,
             seed: 0,
         }
@@ -60,6 +63,7 @@ impl Sampler {
             logits[*id as usize] += self.sampling.copy_bias;
         }
         penalize(logits, written, self.sampling.repetition_penalty);
+        forbid_repeats(logits, written, self.sampling.no_repeat_ngram);
         if self.sampling.temperature <= 0. {
             return argmax(logits);
         }
@@ -119,6 +123,19 @@ fn penalize(logits: &mut [f32], written: &[u32], penalty: f32) {
     }
 }
 
+/// Excludes every token that would complete a run of `size` tokens written before.
+fn forbid_repeats(logits: &mut [f32], written: &[u32], size: usize) {
+    if size == 0 || written.len() < size {
+        return;
+    }
+    let tail = &written[written.len() + 1 - size..];
+    for run in written.windows(size) {
+        if run.starts_with(tail) {
+            logits[run[size - 1] as usize] = f32::NEG_INFINITY;
+        }
+    }
+}
+
 /// The first of the largest values: ties go to the lower id, as in llama.cpp and transformers.
 fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
@@ -139,6 +156,7 @@ mod tests {
             temperature: 1.,
             top_p: 0.9,
             repetition_penalty: 1.,
+            no_repeat_ngram: 0,
             copy_bias: 0.,
             seed,
         }
@@ -170,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_tokens_is_not_written_twice() {
+        let sampling = Sampling {
+            no_repeat_ngram: 3,
+            ..Sampling::greedy()
+        };
+        let mut sampler = Sampler::new(sampling, &[]);
+        let logits = [0., 1., 2., 3.];
+        assert_eq!(sampler.next(&mut logits.clone(), &[1, 2, 3, 1, 2]), 2);
+        assert_eq!(sampler.next(&mut logits.clone(), &[1, 2, 3, 2]), 3);
+        assert_eq!(sampler.next(&mut logits.clone(), &[1, 2]), 3);
+    }
+
+    #[test]
     fn the_same_seed_draws_the_same_tokens() {
         let draw = |seed| {
             let mut sampler = Sampler::new(sampled(seed), &[]);
@@ -184,9 +215,9 @@ mod tests {
     #[test]
     fn top_p_never_draws_from_the_tail() {
         let mut sampler = Sampler::new(sampled(1), &[]);
-        // Probabilities 0.66, 0.24, 0.09, 0.01: the first two reach 0.9.
+        // Probabilities 0.70, 0.21, 0.08, 0.01: the first two reach 0.9.
         for _ in 0..500 {
-            assert!(sampler.next(&mut [4., 3., 2., 0.], &[]) < 2);
+            assert!(sampler.next(&mut [4.2, 3., 2., 0.], &[]) < 2);
         }
     }
 

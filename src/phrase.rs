@@ -1,0 +1,176 @@
+//! Phrases of a text that name what it is about: noun phrases, as far as they can be told by the small words around them.
+
+use std::collections::HashMap;
+use std::ops::{Range, RangeInclusive};
+
+use crate::chunk::Passage;
+use crate::title::repeats;
+use crate::words::{is_first_or_second_person, is_number, is_stopword, stem, words};
+
+/// Fewest and most words of a phrase.
+const LENGTH: RangeInclusive<usize> = 2..=6;
+
+/// How many of the phrases that count most are compared by meaning.
+const COMPARED: usize = 40;
+
+/// Phrases of a passage that may serve as its title, best first, each with its worth from 0 to 1: how often
+/// the passage uses its words, and how seldom the rest of the document does.
+pub fn phrases(passage: &Passage) -> Vec<(String, f32)> {
+    let inside = counts(passage, passage.range.clone());
+    let everywhere = counts(passage, 0..passage.sentences.len());
+    // Weight of a stem: its share of this passage against that of the document.
+    let weight = |word: &str| {
+        let stem = stem(word);
+        let here = inside.get(&stem).copied().unwrap_or(0) as f32;
+        let all = everywhere.get(&stem).copied().unwrap_or(1).max(1) as f32;
+        (1. + here).ln() * (0.3 + here / all)
+    };
+    let mut scored = HashMap::<String, (f32, String)>::new();
+    for sentence in &passage.sentences[passage.range.clone()] {
+        for phrase in noun_phrases(&sentence.text) {
+            let content = words(&phrase)
+                .filter(|word| !is_stopword(word))
+                .collect::<Vec<_>>();
+            if content.is_empty() || repeats(&phrase) || is_first_or_second_person(&phrase) {
+                continue;
+            }
+            let sum = content.iter().map(|word| weight(word)).sum::<f32>();
+            let score = sum / (1. + 0.5 * content.len() as f32);
+            let entry = scored
+                .entry(phrase.to_lowercase())
+                .or_insert_with(|| (0., phrase));
+            // A phrase said twice is more than a chance meeting of words.
+            entry.0 = if entry.0 > 0. { entry.0 * 1.15 } else { score };
+        }
+    }
+    let mut scored = scored.into_values().collect::<Vec<_>>();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    scored.truncate(COMPARED);
+    let best = scored.first().map_or(1., |(score, _)| *score);
+    scored
+        .into_iter()
+        .map(|(score, phrase)| (phrase, score / best))
+        .collect()
+}
+
+fn counts(passage: &Passage, range: Range<usize>) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    for sentence in &passage.sentences[range] {
+        for word in words(&sentence.text).filter(|word| !is_stopword(word)) {
+            *counts.entry(stem(&word)).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+/// The noun phrases of a sentence that can be told without a dictionary: runs of content words, joined by prepositions,
+/// whole (no content word stands before or after), and where a noun phrase can stand: after a determiner or
+/// preposition, or first in a clause, and not before an object.
+fn noun_phrases(sentence: &str) -> Vec<String> {
+    const BREAKS: [char; 13] = [
+        ',', ';', ':', '.', '?', '!', '(', ')', '“', '”', '"', '—', '…',
+    ];
+    let mut phrases = Vec::new();
+    for clause in sentence.split(BREAKS) {
+        let tokens = clause.split_whitespace().collect::<Vec<_>>();
+        let kinds = tokens
+            .iter()
+            .map(|token| Kind::of(token))
+            .collect::<Vec<_>>();
+        for first in 0..tokens.len() {
+            for last in first + LENGTH.start() - 1..tokens.len().min(first + LENGTH.end()) {
+                if is_noun_phrase(&kinds, first..last + 1) {
+                    let phrase = tokens[first..=last].join(" ");
+                    phrases.push(phrase.trim_matches(['\'', '‘', '’']).to_string());
+                }
+            }
+        }
+    }
+    phrases
+}
+
+/// What a word can be in a noun phrase.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Content,
+    /// A content word that is rather a verb or adverb, by its form.
+    Verb,
+    Determiner,
+    Preposition,
+    And,
+    /// Everything else: pronouns, auxiliaries, adverbs.
+    Other,
+}
+
+impl Kind {
+    fn of(token: &str) -> Self {
+        const DETERMINERS: &str =
+            " the a an his her its their our my your this these those some any each every no both ";
+        const PREPOSITIONS: &str =
+            " of in at on for from with by into over under between against about without ";
+        const VERBS: &str = " blew broke brought came fell felt gave grew held kept knew led left lost met ran rang read \
+            sang sank sat sent shut slept stood taught told took thought went woke won wore wrote \
+            begins comes costs decides escapes feels gets goes holds keeps knows lets lies lifts likes looks means \
+            needs pays runs says seems sends shows sinks sits starts stops takes tells thinks turns waits wants works ";
+        let lower = token
+            .trim_matches(|c: char| !c.is_alphanumeric())
+            .to_lowercase();
+        let within = |list: &str| list.contains(&format!(" {lower} "));
+        let capital = token.starts_with(char::is_uppercase);
+        match () {
+            () if lower == "and" => Self::And,
+            () if is_number(lower.split('-').next().unwrap_or("")) => Self::Determiner,
+            () if within(DETERMINERS) => Self::Determiner,
+            () if within(PREPOSITIONS) => Self::Preposition,
+            () if lower.chars().count() < 2 || words(token).any(|word| is_stopword(&word)) => {
+                Self::Other
+            }
+            () if within(VERBS) || ((lower.ends_with("ed") || lower.ends_with("ly")) && !capital) => Self::Verb,
+            () => Self::Content,
+        }
+    }
+}
+
+fn is_noun_phrase(kinds: &[Kind], span: Range<usize>) -> bool {
+    use Kind::{And, Content, Determiner, Other, Preposition, Verb};
+    let before = span.start.checked_sub(1).map(|i| kinds[i]);
+    let after = kinds.get(span.end);
+    let inside = &kinds[span];
+    let stands = matches!(before, None | Some(Determiner | Preposition | And))
+        && !matches!(after, Some(Content | Determiner | Preposition));
+    let bounds = matches!(inside[0], Content | Verb) && inside[inside.len() - 1] == Content;
+    let joined = inside.windows(2).all(|pair| match pair {
+        [_, Other] | [Other, _] => false,
+        [before, Determiner] => *before == Preposition,
+        [before, Verb] => *before != Content,
+        [before, Preposition | And] => matches!(before, Content | Verb),
+        _ => true,
+    });
+    stands && bounds && joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noun_phrases_are_whole_and_without_verbs() {
+        for (sentence, phrases) in [
+            (
+                "The striking weight is heavy, and a rope of steel holds it.",
+                &["striking weight", "rope of steel"][..],
+            ),
+            ("It glues the minute hand to the dial.", &["minute hand"]),
+            ("The weight broke the old flagstones.", &["old flagstones"]),
+            ("He sat in a box of wrought iron.", &["box of wrought iron", "wrought iron"]),
+            ("But the council thinks it's the church.", &[]),
+            (
+                "They strike at the custom house clock.",
+                &["custom house clock"],
+            ),
+            ("It has sixty-four teeth and two iron bars.", &["iron bars"]),
+        ] {
+            assert_eq!(noun_phrases(sentence), phrases, "{sentence}");
+        }
+    }
+}
