@@ -81,7 +81,7 @@ impl Hub {
                     let name = &spec.name;
                     bail!(
                         "model '{name}' is not on this machine and {why} is set; \
-                         run 'chapterize models get {name}' with a network"
+                         run 'chapterize models get' with a network"
                     );
                 }
                 progress.note(&format!(

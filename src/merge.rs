@@ -17,6 +17,17 @@ pub struct Parts {
     pub quoted: Vec<bool>,
 }
 
+/// Who opens a talk mostly says what it is about: the sentences among the first that do so best.
+fn introduction(document: &Passage) -> Vec<usize> {
+    let count = document.sentences.len();
+    let opening = Passage {
+        range: 0..OPENING.min(count.div_ceil(8)),
+        focus: document.focus.clone(),
+        ..*document
+    };
+    opening.quotes(INTRODUCTION)
+}
+
 impl Parts {
     pub fn push(&mut self, sentence: Sentence, embedding: Embedding, quoted: bool) {
         self.sentences.push(sentence);
@@ -25,19 +36,40 @@ impl Parts {
     }
 }
 
-/// A summary of the whole, from the parts that are most central to all of them.
-pub fn overview(parts: &Parts, writer: &Writer) -> Result<String> {
-    let passage = Passage::new(
-        &parts.sentences,
-        &parts.embeddings,
-        0..parts.sentences.len(),
-    );
+/// Sentences at the beginning among which an introduction is looked for, and how many are taken.
+const OPENING: usize = 15;
+const INTRODUCTION: usize = 2;
+
+/// A summary of the whole: from what introduces it, and from the parts that are most central to all of them.
+pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result<String> {
+    let introduction = introduction(document);
+    let count = introduction.len();
+    for (place, i) in introduction.into_iter().enumerate() {
+        parts.sentences.insert(place, document.sentences[i].clone());
+        parts.embeddings.insert(place, document.embeddings[i].clone());
+        parts.quoted.insert(place, true);
+    }
+    let all = 0..parts.sentences.len();
+    // What is central to the document counts, not what is central to the few sentences chosen from it.
+    let passage = Passage {
+        focus: document.focus.clone(),
+        ..Passage::new(&parts.sentences, &parts.embeddings, all.clone())
+    };
     let source = Source::of(&passage);
-    let material = writer.material(&passage);
+    let rest = Passage {
+        range: count..all.end,
+        focus: passage.focus.clone(),
+        ..passage
+    };
+    if std::env::var("DBG").is_ok() { for i in 0..parts.sentences.len() { eprintln!("{:.3} {}", crate::chapters::embed::cosine(&parts.embeddings[i], &document.focus), parts.sentences[i].text); } }
+    let reserved = (0..count).map(|i| writer.count(&parts.sentences[i].text)).sum();
+    let mut material = (0..count).collect::<Vec<_>>();
+    material.extend(writer.material(&rest, reserved));
     let text = writer.style.source(&parts.sentences, &material);
     let samplings = writer.samplings(usize::from(u16::MAX));
     let requests = writer.style.summaries(&text, &samplings);
     let answers = writer.generate("Overview", &requests)?;
+    if std::env::var("DBG").is_ok() { for a in &answers { eprintln!("<< {a}"); } }
     let answers = writer.claims(&answers)?;
     if let Some(best) = ground::choose(&passage, &source, &answers, writer.style.clause_support) {
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());

@@ -99,6 +99,7 @@ pub fn summarize(
         .map(|chapter| Passage::new(&sentences, &embeddings, chapter.sentences.clone()))
         .collect::<Vec<_>>();
     let drafts = draft(&passages, &writer)?;
+    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
     let mut parts = Parts::default();
     let mut titles = Vec::new();
     for ((chapter, passage), draft) in summary.chapters.iter_mut().zip(&passages).zip(&drafts) {
@@ -108,7 +109,7 @@ pub fn summarize(
         titles.push(title.clone());
         chapter.title = Some(title);
     }
-    summary.summary = Some(merge::overview(&parts, &writer)?);
+    summary.summary = Some(merge::overview(&document, parts, &writer)?);
     summary.model = Some(provenance.clone());
     Ok(summary)
 }
@@ -172,7 +173,8 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// The sentences of a passage the model is given: as much as the style wants and the window holds.
-    pub fn material(&self, passage: &Passage) -> Vec<usize> {
+    /// `reserved` tokens are taken already.
+    pub fn material(&self, passage: &Passage, reserved: usize) -> Vec<usize> {
         let instructions = self
             .style
             .summary
@@ -185,7 +187,12 @@ impl Writer<'_> {
             .llm
             .window()
             .saturating_sub(instructions + prompt::SUMMARY_TOKENS);
-        passage.material(self.style.material.min(room), |text| self.llm.count(text))
+        let budget = self.style.material.min(room).saturating_sub(reserved);
+        passage.material(budget, |text| self.count(text))
+    }
+
+    pub fn count(&self, text: &str) -> usize {
+        self.llm.count(text)
     }
 
     pub fn samplings(&self, place: usize) -> Vec<Sampling> {
@@ -255,7 +262,7 @@ fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
     for (place, passage) in passages.iter().enumerate() {
         let source = writer
             .style
-            .source(passage.sentences, &writer.material(passage));
+            .source(passage.sentences, &writer.material(passage, 0));
         let essence = writer
             .style
             .source(passage.sentences, &passage.quotes(ground::SENTENCES));
