@@ -46,7 +46,9 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
     let count = introduction.len();
     for (place, i) in introduction.into_iter().enumerate() {
         parts.sentences.insert(place, document.sentences[i].clone());
-        parts.embeddings.insert(place, document.embeddings[i].clone());
+        parts
+            .embeddings
+            .insert(place, document.embeddings[i].clone());
         parts.quoted.insert(place, true);
     }
     let all = 0..parts.sentences.len();
@@ -61,15 +63,15 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
         focus: passage.focus.clone(),
         ..passage
     };
-    if std::env::var("DBG").is_ok() { for i in 0..parts.sentences.len() { eprintln!("{:.3} {}", crate::chapters::embed::cosine(&parts.embeddings[i], &document.focus), parts.sentences[i].text); } }
-    let reserved = (0..count).map(|i| writer.count(&parts.sentences[i].text)).sum();
+    let reserved = (0..count)
+        .map(|i| writer.count(&parts.sentences[i].text))
+        .sum();
     let mut material = (0..count).collect::<Vec<_>>();
     material.extend(writer.material(&rest, reserved));
     let text = writer.style.source(&parts.sentences, &material);
     let samplings = writer.samplings(usize::from(u16::MAX));
     let requests = writer.style.summaries(&text, &samplings);
     let answers = writer.generate("Overview", &requests)?;
-    if std::env::var("DBG").is_ok() { for a in &answers { eprintln!("<< {a}"); } }
     let answers = writer.claims(&answers)?;
     if let Some(best) = ground::choose(&passage, &source, &answers, writer.style.clause_support) {
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());

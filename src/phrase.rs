@@ -125,7 +125,11 @@ impl Kind {
             () if lower.chars().count() < 2 || words(token).any(|word| is_stopword(&word)) => {
                 Self::Other
             }
-            () if within(VERBS) || ((lower.ends_with("ed") || lower.ends_with("ly")) && !capital) => Self::Verb,
+            () if within(VERBS)
+                || ((lower.ends_with("ed") || lower.ends_with("ly")) && !capital) =>
+            {
+                Self::Verb
+            }
             () => Self::Content,
         }
     }
@@ -162,7 +166,10 @@ mod tests {
             ),
             ("It glues the minute hand to the dial.", &["minute hand"]),
             ("The weight broke the old flagstones.", &["old flagstones"]),
-            ("He sat in a box of wrought iron.", &["box of wrought iron", "wrought iron"]),
+            (
+                "He sat in a box of wrought iron.",
+                &["box of wrought iron", "wrought iron"],
+            ),
             ("But the council thinks it's the church.", &[]),
             (
                 "They strike at the custom house clock.",

@@ -304,7 +304,9 @@ fn title_candidates(passage: &Passage, answers: &[String]) -> Vec<Candidate> {
         form,
         worth,
     };
-    let written = answers.iter().filter_map(|answer| title::tidy(answer, &source));
+    let written = answers
+        .iter()
+        .filter_map(|answer| title::tidy(answer, &source));
     let phrases = phrase::phrases(passage).into_iter();
     written
         .map(|text| candidate(text, Form::Written, 0.))

@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
 
-use super::layers::{Linear, RmsNorm, Rope, attention, last_rows, swiglu};
+use super::attention::{attend_rows, attention};
+use super::layers::{Linear, RmsNorm, Rope, last_rows, swiglu};
 use crate::engine::batch::{Cache, Model};
 use crate::engine::weights::{Gguf, rotate_halves};
 
@@ -156,13 +157,21 @@ impl Decoder {
         let q = rotate(layer.q.forward(x)?, c.heads)?;
         let k = rotate(layer.k.forward(x)?, c.kv_heads)?;
         let v = layer.v.forward(x)?.reshape((t, c.kv_heads, c.head_dim))?;
-        let mut rows = Vec::with_capacity(lengths.len());
+        let mut held = Vec::with_capacity(lengths.len());
         let mut start = 0;
         for (len, cache) in lengths.iter().zip(caches) {
             // (T, KV, d) -> (KV, t, d)
             let span = |x: &Tensor| x.narrow(0, start, *len)?.transpose(0, 1)?.contiguous();
-            let (keys, values) = cache.append(index, &span(&k)?, &span(&v)?)?;
-            rows.push(attention(&q.narrow(0, start, *len)?, &keys, &values)?);
+            held.push(cache.append(index, &span(&k)?, &span(&v)?)?);
+            start += len;
+        }
+        if self.device.is_cpu() && lengths.iter().all(|len| *len == 1) {
+            return layer.output.forward(&attend_rows(&q, &held)?);
+        }
+        let mut rows = Vec::with_capacity(lengths.len());
+        let mut start = 0;
+        for (len, (keys, values)) in lengths.iter().zip(&held) {
+            rows.push(attention(&q.narrow(0, start, *len)?, keys, values)?);
             start += len;
         }
         layer.output.forward(&Tensor::cat(&rows, 0)?)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, bail};
 use half::f16;
+use rayon::prelude::*;
 
 /// Values per quantisation block, of weights and of activations.
 const BLOCK: usize = 32;
@@ -146,27 +147,55 @@ struct Activations {
 
 impl Activations {
     fn quantize(x: &[f32]) -> Self {
+        /// Blocks per task.
+        const TASK: usize = 256;
         let blocks = x.len() / BLOCK;
-        let mut codes = Vec::with_capacity(x.len());
-        let (mut scales, mut sums) = (Vec::with_capacity(blocks), Vec::with_capacity(blocks));
-        for block in x.chunks_exact(BLOCK) {
-            let largest = block.iter().fold(0f32, |m, x| m.max(x.abs()));
-            let scale = largest / 127.;
-            let inverse = if scale > 0. { 1. / scale } else { 0. };
-            let mut sum = 0i32;
-            for x in block {
-                let code = (x * inverse).round_ties_even() as i8;
-                sum += i32::from(code);
-                codes.push(code);
-            }
-            scales.push(scale);
-            sums.push(scale * sum as f32);
+        let mut codes = vec![0; x.len()];
+        let (mut scales, mut sums) = (vec![0.; blocks], vec![0.; blocks]);
+        let tasks = (
+            x.par_chunks(TASK * BLOCK),
+            codes.par_chunks_mut(TASK * BLOCK),
+            scales.par_chunks_mut(TASK),
+            sums.par_chunks_mut(TASK),
+        );
+        if blocks <= TASK {
+            quantize(x, &mut codes, &mut scales, &mut sums);
+        } else {
+            tasks
+                .into_par_iter()
+                .for_each(|(x, codes, scales, sums)| quantize(x, codes, scales, sums));
         }
         Self {
             codes,
             scales,
             sums,
         }
+    }
+}
+
+/// Quantises whole blocks, with AVX2 where it is there.
+fn quantize(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if supported() {
+        // SAFETY: the features are there.
+        return unsafe { x86::quantize(x, codes, scales, sums) };
+    }
+    quantize_any(x, codes, scales, sums);
+}
+
+#[inline(always)]
+fn quantize_any(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
+    /// Adding it leaves no room for a fraction: the low bits of the sum are the number rounded to nearest even.
+    const ROUND: f32 = 12_582_912.; // 1.5 * 2^23
+    let blocks = x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK));
+    for ((x, codes), (scale, sum)) in blocks.zip(scales.iter_mut().zip(sums)) {
+        let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+        *scale = largest / 127.;
+        let inverse = if *scale > 0. { 1. / *scale } else { 0. };
+        for (code, x) in codes.iter_mut().zip(x) {
+            *code = (x * inverse + ROUND).to_bits() as i8;
+        }
+        *sum = *scale * codes.iter().map(|code| i32::from(*code)).sum::<i32>() as f32;
     }
 }
 
@@ -221,7 +250,15 @@ mod x86 {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
+    use rayon::prelude::*;
+
     use super::{Activations, BLOCK, Codes, GROUP, PackedWeight, TILE};
+
+    /// Multiply-adds below which handing work to other threads costs more than it saves.
+    const INLINE: usize = 1 << 20;
+
+    /// Chunks per thread.
+    const CHUNKS: usize = 8;
 
     /// The output matrix, shared by threads that write disjoint columns.
     struct Output(*mut f32);
@@ -238,14 +275,38 @@ mod x86 {
         }
     }
 
+    /// [`super::quantize_any`], compiled for wider registers.
+    ///
+    /// # Safety
+    /// AVX2 and FMA are there.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn quantize(
+        x: &[f32],
+        codes: &mut [i8],
+        scales: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        super::quantize_any(x, codes, scales, sums);
+    }
+
     impl PackedWeight {
         pub(super) fn multiply(&self, x: &Activations, y: &mut [f32]) {
             let rows = y.len() / self.out;
             let output = Output(y.as_mut_ptr());
-            candle_core::utils::barrier_pool().execute_chunked(self.out / TILE, |tiles| {
+            let tiles = self.out / TILE;
+            let run = |tiles: Range<usize>| {
                 // SAFETY: `supported` was true when this weight was packed; the tiles are this thread's alone.
                 unsafe { self.multiply_tiles(x, rows, tiles, &output) }
-            });
+            };
+            if rows * self.out * self.input < INLINE {
+                return run(0..tiles);
+            }
+            // The pool that candle uses too: two pools on the same cores wait for each other. More chunks than threads,
+            // so that a core which is busy with something else does less.
+            let chunk = tiles.div_ceil(rayon::current_num_threads() * CHUNKS);
+            (0..tiles.div_ceil(chunk))
+                .into_par_iter()
+                .for_each(|i| run(i * chunk..tiles.min((i + 1) * chunk)));
         }
 
         /// # Safety

@@ -83,43 +83,6 @@ impl Rope {
     }
 }
 
-/// Causal attention of `t` new tokens over a whole cache, with grouped key and value heads.
-///
-/// `q` is `(t, heads, d)`, `k` and `v` `(kv heads, len, d)` where the last `t` of `len` are the new tokens'.
-/// Returns `(t, heads * d)`.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-    let (t, heads, d) = q.dims3()?;
-    let (kv_heads, len, _) = k.dims3()?;
-    let group = heads / kv_heads;
-    // (t, H, d) -> (H, t, d) -> (KV, group * t, d): heads of a group lie side by side and share one matmul.
-    let q = (q.transpose(0, 1)?.contiguous()? * (1. / (d as f64).sqrt()))?;
-    let q = q.reshape((kv_heads, group * t, d))?;
-    let mut scores = q.matmul(&k.transpose(1, 2)?)?; // (KV, group * t, len)
-    if t > 1 {
-        let mask = causal_mask(t, len, q.device())?;
-        scores = scores
-            .reshape((kv_heads, group, t, len))?
-            .broadcast_add(&mask)?
-            .reshape((kv_heads, group * t, len))?;
-    }
-    let weights = candle_nn::ops::softmax_last_dim(&scores)?;
-    weights
-        .matmul(v)?
-        .reshape((heads, t, d))?
-        .transpose(0, 1)?
-        .contiguous()?
-        .reshape((t, heads * d))
-}
-
-/// `(t, len)`: minus infinity where a token would look ahead.
-fn causal_mask(t: usize, len: usize, device: &Device) -> Result<Tensor> {
-    let past = len - t;
-    let mask = (0..t)
-        .flat_map(|i| (0..len).map(move |j| if j > past + i { f32::NEG_INFINITY } else { 0. }))
-        .collect::<Vec<_>>();
-    Tensor::from_vec(mask, (t, len), device)
-}
-
 /// `silu(gate) * up` (Shazeer 2020).
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.silu()? * up
