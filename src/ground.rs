@@ -19,8 +19,8 @@ const MEANING_SUPPORTED: f32 = 0.45;
 const REPEATED: f32 = 0.85;
 /// Sentences of a summary.
 pub const SENTENCES: usize = 2;
-/// A summary that begins by pointing back at nothing is worth less.
-const POINTS_BACK: f32 = 0.06;
+/// A second sentence that holds is worth more than a slightly better single one.
+const SECOND: f32 = 0.1;
 /// Longest sentence kept, in words.
 const LONGEST: usize = 45;
 
@@ -174,7 +174,8 @@ pub fn choose(
     let mut best = candidates.next()?;
     // An answer of which one sentence held is filled up from the others.
     for claim in candidates.flat_map(|other| other.sentences) {
-        if best.sentences.len() < SENTENCES && is_new(&claim, &best.sentences) {
+        let stands = !points_back(&claim.text) && is_new(&claim, &best.sentences);
+        if best.sentences.len() < SENTENCES && stands {
             best.sentences.push(claim);
         }
     }
@@ -184,29 +185,34 @@ pub fn choose(
 /// The sentences of one answer that hold, at most [`SENTENCES`], and their score.
 fn keep(passage: &Passage, source: &Source, claims: &[Claim], clause_support: f32) -> Grounded {
     let mut kept = Vec::<(Claim, f32)>::new();
+    let mut before_is_kept = false;
     for claim in claims {
         let (_, support) = evidence(passage, &claim.embedding);
-        let holds = source.invented(&claim.text).is_none()
+        // "It" and "they" mean nothing where the sentence they point to was dropped.
+        before_is_kept = (before_is_kept || !points_back(&claim.text))
+            && source.invented(&claim.text).is_none()
             && source.clause_support(&claim.text) >= clause_support
-            && support >= MEANING_SUPPORTED;
-        if holds && kept.iter().all(|(other, _)| !alike(claim, other)) {
+            && support >= MEANING_SUPPORTED
+            && kept.iter().all(|(other, _)| !alike(claim, other));
+        if before_is_kept {
             let relevance = cosine(&claim.embedding, &passage.focus);
             kept.push((claim.clone(), 0.5 * support + 0.5 * relevance));
         }
     }
     while kept.len() > SENTENCES {
+        // One that the next sentence points back to cannot go alone.
+        let free = |&i: &usize| {
+            kept.get(i + 1)
+                .is_none_or(|(next, _)| !points_back(&next.text))
+        };
         let worst = (0..kept.len())
+            .filter(free)
             .min_by(|&a, &b| kept[a].1.total_cmp(&kept[b].1))
-            .unwrap_or(0);
+            .unwrap_or(kept.len() - 1);
         kept.remove(worst);
     }
     let mean = kept.iter().map(|(_, score)| score).sum::<f32>() / kept.len().max(1) as f32;
-    // A second sentence that holds is worth more than a slightly better single one.
-    let second = 0.1 * kept.len().saturating_sub(1) as f32;
-    let lost = kept
-        .first()
-        .is_some_and(|(claim, _)| points_back(&claim.text));
-    let score = mean + second - if lost { POINTS_BACK } else { 0. };
+    let score = mean + SECOND * kept.len().saturating_sub(1) as f32;
     Grounded {
         sentences: kept.into_iter().map(|(claim, _)| claim).collect(),
         score,
@@ -214,7 +220,8 @@ fn keep(passage: &Passage, source: &Source, claims: &[Claim], clause_support: f3
 }
 
 fn alike(a: &Claim, b: &Claim) -> bool {
-    a.text == b.text || cosine(&a.embedding, &b.embedding) > REPEATED
+    let opening = |claim: &Claim| words(&claim.text).take(4).collect::<Vec<_>>();
+    opening(a) == opening(b) || cosine(&a.embedding, &b.embedding) > REPEATED
 }
 
 fn is_new(claim: &Claim, others: &[Claim]) -> bool {

@@ -2,7 +2,7 @@
 //! summary, on your own machine, with open models.
 //!
 //! In the order in which the data flows: [`transcript`] reads and cleans a file and finds its sentences, [`chapters`]
-//! embeds them and finds where chapters begin, [`chunk`] and [`prompt`] choose what the model reads, [`engine`] writes,
+//! embeds them and finds where chapters begin, [`chunk`] and [`prompt`] choose what the model reads, [`writer`] asks the [`engine`],
 //! [`ground`] and [`title`] check what it wrote, [`merge`] sums up the whole, [`render`] prints the [`summary`].
 //! [`summarize`] is the pipeline itself, and the file to read first.
 
@@ -20,9 +20,9 @@ pub mod progress;
 pub mod prompt;
 pub mod registry;
 pub mod render;
-
 pub mod summarize;
 pub mod summary;
 pub mod title;
 pub mod transcript;
 pub mod words;
+pub mod writer;

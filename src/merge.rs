@@ -5,8 +5,9 @@ use anyhow::Result;
 use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
 use crate::ground::{self, Source};
-use crate::summarize::{Writer, quote};
+use crate::summarize::quote;
 use crate::transcript::Sentence;
+use crate::writer::Writer;
 
 /// What the chapters' summaries say, sentence by sentence.
 #[derive(Default)]
@@ -73,11 +74,16 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
     let requests = writer.style.summaries(&text, &samplings);
     let answers = writer.generate("Overview", &requests)?;
     let answers = writer.claims(&answers)?;
-    if let Some(best) = ground::choose(&passage, &source, &answers, writer.style.clause_support) {
+    let best = ground::choose(&passage, &source, &answers, writer.style.clause_support);
+    // One sentence may do for a chapter; the whole needs more, or what was said at its beginning.
+    if let Some(best) = best.filter(|best| best.sentences.len() == ground::SENTENCES) {
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());
         return Ok(texts.collect::<Vec<_>>().join(" "));
     }
-    let chosen = passage.quotes(ground::SENTENCES);
+    let chosen = match count {
+        0 => passage.quotes(ground::SENTENCES),
+        _ => (0..count).collect(),
+    };
     let (quoted, written): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|&i| parts.quoted[i]);
     let mut texts = written

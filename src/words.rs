@@ -18,12 +18,23 @@ fn strip_possessive(word: &str) -> &str {
 
 /// A word without its English ending, crudely: `towers` and `tower`, `replacing` and `replaced` become alike.
 pub fn stem(word: &str) -> String {
+    /// Endings, and the fewest letters that may be left before them.
+    const ENDINGS: [(&str, usize); 10] = [
+        ("ies", 3),
+        ("ied", 3),
+        ("ings", 3),
+        ("ing", 3),
+        ("ers", 3),
+        ("ed", 3),
+        ("es", 3),
+        ("er", 3),
+        ("ly", 5),
+        ("s", 3),
+    ];
     let mut stem = word;
-    for ending in [
-        "ings", "ing", "ies", "ied", "ers", "ed", "es", "er", "ly", "s",
-    ] {
+    for (ending, least) in ENDINGS {
         if let Some(rest) = stem.strip_suffix(ending)
-            && rest.chars().count() >= 3
+            && rest.chars().count() >= least
         {
             stem = rest;
             break;
