@@ -21,6 +21,8 @@ const REPEATED: f32 = 0.85;
 pub const SENTENCES: usize = 2;
 /// A second sentence that holds is worth more than a slightly better single one.
 const SECOND: f32 = 0.1;
+/// A summary of fewer words says less than a quote.
+const LEAST_WORDS: usize = 12;
 /// Longest sentence kept, in words.
 const LONGEST: usize = 45;
 
@@ -157,7 +159,7 @@ pub struct Grounded {
 }
 
 /// The best of several answers: of each, the sentences that hold; of those, the answer that says most.
-/// `None` where nothing holds.
+/// `None` where nothing holds, or next to nothing.
 pub fn choose(
     passage: &Passage,
     source: &Source,
@@ -179,7 +181,9 @@ pub fn choose(
             best.sentences.push(claim);
         }
     }
-    Some(best)
+    let words = |claim: &Claim| claim.text.split_whitespace().count();
+    let told = best.sentences.iter().map(words).sum::<usize>();
+    (told >= LEAST_WORDS).then_some(best)
 }
 
 /// The sentences of one answer that hold, at most [`SENTENCES`], and their score.

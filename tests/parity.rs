@@ -83,6 +83,10 @@ fn the_tokenizer_gives_the_ids_of_the_reference() {
 
 /// Feeds llama.cpp's own tokens, so that every step is compared even after one that differs.
 #[test]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    ignore = "rounds activations otherwise than the reference; tests/tiny.rs compares without rounding"
+)]
 fn after_every_token_of_the_reference_the_best_next_one_is_the_same() {
     let _turn = models::turn();
     let (mut steps, mut ties, mut farthest) = (0, 0, 0f32);
@@ -111,6 +115,10 @@ fn after_every_token_of_the_reference_the_best_next_one_is_the_same() {
 }
 
 #[test]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    ignore = "rounds activations otherwise than the reference; tests/tiny.rs compares without rounding"
+)]
 fn greedy_answers_are_those_of_the_reference() {
     let _turn = models::turn();
     let mut compared = 0;

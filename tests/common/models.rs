@@ -19,7 +19,7 @@ pub fn files(name: &str) -> Vec<PathBuf> {
     })
 }
 
-/// Lets one test at a time compute: callers that spin for the same kernel threads are ten times slower together.
+/// Lets one test at a time compute: together they would need the memory of all of them and take as long.
 pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     // A test that failed has said so itself; the others still have something to say.

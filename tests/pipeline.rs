@@ -1,0 +1,114 @@
+//! The whole way over the two real models, fetched by the same code as a user's.
+
+#[path = "common/models.rs"]
+mod models;
+
+use candle_core::Device;
+use chapterize::chapters::Count;
+use chapterize::chapters::embed::MiniLm;
+use chapterize::engine::Engine;
+use chapterize::ground::Source;
+use chapterize::progress::Progress;
+use chapterize::registry::{self, ENCODER, STARTER};
+use chapterize::summarize::{Models, Options, summarize};
+use chapterize::summary::{Method, Provenance, Summary};
+use chapterize::transcript::{self, Transcript};
+
+fn transcript(name: &str) -> Transcript {
+    let path = format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"));
+    transcript::open(&path, None).unwrap()
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        name: STARTER.into(),
+        repo: None,
+        revision: None,
+        file: String::new(),
+        sha256: String::new(),
+        quantization: None,
+        encoder: ENCODER.into(),
+        device: "cpu".into(),
+        seed: 0,
+        temperature: 0.3,
+        prompt_hash: String::new(),
+    }
+}
+
+/// Summaries of a transcript, one per count; `write` also asks for titles and summaries.
+fn summaries(name: &str, counts: &[Count], write: bool) -> Vec<Summary> {
+    let _turn = models::turn();
+    let window = registry::find(ENCODER).unwrap().window;
+    let encoder = MiniLm::load(&models::files(ENCODER), window, &Device::Cpu).unwrap();
+    let engine = write.then(|| Engine::load(&models::files(STARTER)[0], &Device::Cpu).unwrap());
+    let run = |count: &Count| {
+        let models = Models {
+            encoder: &encoder,
+            writer: engine.as_ref().map(|engine| (engine as _, provenance())),
+        };
+        let options = Options {
+            count: *count,
+            seed: 0,
+            temperature: 0.3,
+            style: registry::find(STARTER).unwrap().prompt,
+        };
+        summarize(transcript(name), &models, &options, Progress::hidden()).unwrap()
+    };
+    counts.iter().map(run).collect()
+}
+
+/// Where the interview turns to another topic, in seconds, as its author wrote it.
+const TURNS: [f64; 13] = [
+    64., 228., 426., 612., 794., 967., 1147., 1328., 1508., 1665., 1798., 1937., 2064.,
+];
+
+#[test]
+fn chapters_begin_where_the_interview_turns() {
+    for name in ["interview.vtt", "interview.rolling.vtt", "interview.txt"] {
+        let summary = &summaries(name, &[Count::Exactly(10)], false)[0];
+        let starts = summary.chapters[1..].iter().map(|c| c.start.unwrap());
+        let near = |start: &f64| TURNS.iter().any(|turn| (turn - start).abs() < 20.);
+        let hits = starts.filter(near).count();
+        assert!(
+            hits >= 7,
+            "{name}: only {hits} of 9 boundaries lie at a turn"
+        );
+    }
+}
+
+#[test]
+fn the_example_gets_titles_and_summaries_that_keep_to_what_is_said() {
+    let results = summaries("interview.vtt", &[Count::Auto, Count::Auto], true);
+    assert_eq!(results[0], results[1], "the same seed writes the same text");
+    let summary = &results[0];
+    assert!((8..=13).contains(&summary.chapters.len()));
+    let said = transcript("interview.vtt");
+    let mut generated = 0;
+    for chapter in &summary.chapters {
+        let cues = &said.cues[chapter.first_cue..=chapter.last_cue];
+        let speakers = cues.iter().filter_map(|cue| cue.speaker.as_deref());
+        // Joined, for a sentence may run over several cues.
+        let text = cues
+            .iter()
+            .map(|cue| cue.text.as_str())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let source = Source::new([text.as_str()].into_iter().chain(speakers));
+        let (title, text) = (
+            chapter.title.as_ref().unwrap(),
+            chapter.summary.as_ref().unwrap(),
+        );
+        assert_eq!(source.invented(title), None, "{title}");
+        assert_eq!(source.invented(text), None, "{text}");
+        assert_eq!(source.words_supported(title), 1., "{title}");
+        assert!(!chapter.evidence.is_empty());
+        let inside = |cue: usize| (chapter.first_cue..=chapter.last_cue).contains(&cue);
+        assert!(chapter.evidence.iter().all(|e| inside(e.last_cue)));
+        generated += usize::from(chapter.method == Method::Generated);
+    }
+    assert!(
+        generated >= 3,
+        "the model wrote only {generated} summaries that hold"
+    );
+    assert!(summary.summary.as_ref().is_some_and(|text| text.len() > 40));
+}
