@@ -164,6 +164,25 @@ impl Cache {
         }
     }
 
+    /// Waits until no other process fetches the checkpoint. Where the Python client, too, keeps its locks.
+    pub fn lock(&self, spec: &ModelSpec, waiting: impl FnOnce()) -> Result<File> {
+        let repo = self.repo(spec)?;
+        let folder = self
+            .root
+            .join(".locks")
+            .join(repo.file_name().unwrap_or_default());
+        let path = folder.join("chapterize.lock");
+        let lock = fs::create_dir_all(&folder)
+            .and_then(|()| File::create(&path))
+            .with_context(|| format!("cannot write to {}", folder.display()))?;
+        if lock.try_lock().is_err() {
+            waiting();
+            lock.lock()
+                .with_context(|| format!("cannot lock {}", path.display()))?;
+        }
+        Ok(lock)
+    }
+
     /// A folder beside the blobs for what is on its way in. A file gets its final name only once it is checked.
     pub fn incoming(&self, spec: &ModelSpec) -> Result<PathBuf> {
         let folder = self.repo(spec)?.join(".incoming");

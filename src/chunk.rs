@@ -32,6 +32,9 @@ const POINTS_BACK: f32 = 0.08;
 /// Sentences outside these lengths, in words, tell little or too much at once.
 const QUOTABLE: Range<usize> = 7..41;
 
+/// Bytes of a sentence above which its words are none.
+const LONGEST_QUOTE: usize = 400;
+
 impl<'a> Passage<'a> {
     pub fn new(
         sentences: &'a [Sentence],
@@ -80,15 +83,18 @@ impl<'a> Passage<'a> {
 
     /// The `count` sentences that say best what the passage is about, ascending: to be quoted as they are.
     pub fn quotes(&self, count: usize) -> Vec<usize> {
-        let words = |i: usize| self.sentences[i].text.split_whitespace().count();
+        let fits = |i: usize| {
+            let text = &self.sentences[i].text;
+            QUOTABLE.contains(&text.split_whitespace().count()) && text.len() <= LONGEST_QUOTE
+        };
         let mut left = count;
-        let mut take = |fits: bool| {
-            let take = fits && left > 0;
+        let mut take = |allowed: bool| {
+            let take = allowed && left > 0;
             left -= usize::from(take);
             take
         };
         let worth = |i: usize| self.quotability(i);
-        let chosen = self.central(worth, |i| take(QUOTABLE.contains(&words(i))));
+        let chosen = self.central(worth, |i| take(fits(i)));
         if chosen.is_empty() {
             return self.central(worth, |_| take(true));
         }

@@ -106,6 +106,12 @@ impl Hub {
         if let Some(why) = self.offline {
             bail!("cannot get model '{name}': {why} is set");
         }
+        // Released when it is dropped. Two downloads into one folder would spoil each other.
+        let _lock = self.cache.lock(spec, || {
+            progress.note(&format!(
+                "  another program is getting {name}; waiting for it"
+            ));
+        })?;
         if self.wanted(spec)?.is_empty() {
             return Ok(());
         }

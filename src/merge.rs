@@ -14,26 +14,12 @@ use crate::writer::Writer;
 pub struct Parts {
     pub sentences: Vec<Sentence>,
     pub embeddings: Vec<Embedding>,
-    /// Whether each was quoted from the transcript.
-    pub quoted: Vec<bool>,
-}
-
-/// Who opens a talk mostly says what it is about: the sentences among the first that do so best.
-fn introduction(document: &Passage) -> Vec<usize> {
-    let count = document.sentences.len();
-    let opening = Passage {
-        range: 0..OPENING.min(count.div_ceil(8)),
-        focus: document.focus.clone(),
-        ..*document
-    };
-    opening.quotes(INTRODUCTION)
 }
 
 impl Parts {
-    pub fn push(&mut self, sentence: Sentence, embedding: Embedding, quoted: bool) {
+    pub fn push(&mut self, sentence: Sentence, embedding: Embedding) {
         self.sentences.push(sentence);
         self.embeddings.push(embedding);
-        self.quoted.push(quoted);
     }
 }
 
@@ -50,7 +36,6 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
         parts
             .embeddings
             .insert(place, document.embeddings[i].clone());
-        parts.quoted.insert(place, true);
     }
     let all = 0..parts.sentences.len();
     // What is central to the document counts, not what is central to the few sentences chosen from it.
@@ -80,18 +65,16 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());
         return Ok(texts.collect::<Vec<_>>().join(" "));
     }
-    let chosen = match count {
-        0 => passage.quotes(ground::SENTENCES),
-        _ => (0..count).collect(),
+    Ok(quote(&parts.sentences, &(0..count).collect::<Vec<_>>()))
+}
+
+/// Who opens a talk mostly says what it is about: the sentences among the first that do so best.
+fn introduction(document: &Passage) -> Vec<usize> {
+    let count = document.sentences.len();
+    let opening = Passage {
+        range: 0..OPENING.min(count.div_ceil(8)),
+        focus: document.focus.clone(),
+        ..*document
     };
-    let (quoted, written): (Vec<usize>, Vec<usize>) =
-        chosen.into_iter().partition(|&i| parts.quoted[i]);
-    let mut texts = written
-        .iter()
-        .map(|&i| parts.sentences[i].text.clone())
-        .collect::<Vec<_>>();
-    if !quoted.is_empty() {
-        texts.push(quote(&parts.sentences, &quoted));
-    }
-    Ok(texts.join(" "))
+    opening.quotes(INTRODUCTION)
 }

@@ -161,42 +161,28 @@ fn write_summary(
     parts: &mut Parts,
 ) {
     if let Some(best) = ground::choose(passage, source, &draft.answers, style.clause_support) {
-        chapter.method = Method::Generated;
+        let mut texts = Vec::new();
         for Claim { text, embedding } in best.sentences {
             let (i, score) = ground::evidence(passage, &embedding);
             chapter.evidence.push(evidence(passage, i, score));
-            parts.push(
-                Sentence {
-                    text,
-                    ..passage.sentences[i].clone()
-                },
-                embedding,
-                false,
-            );
+            texts.push(text.clone());
+            let sentence = Sentence {
+                text,
+                ..passage.sentences[i].clone()
+            };
+            parts.push(sentence, embedding);
         }
-        let texts = chapter_texts(parts, chapter.evidence.len());
-        chapter.summary = Some(texts);
+        chapter.method = Method::Generated;
+        chapter.summary = Some(texts.join(" "));
         return;
     }
     let chosen = passage.quotes(ground::SENTENCES);
     for &i in &chosen {
+        let (sentence, embedding) = (&passage.sentences[i], &passage.embeddings[i]);
         chapter.evidence.push(evidence(passage, i, 1.));
-        parts.push(
-            passage.sentences[i].clone(),
-            passage.embeddings[i].clone(),
-            true,
-        );
+        parts.push(sentence.clone(), embedding.clone());
     }
     chapter.summary = Some(quote(passage.sentences, &chosen));
-}
-
-/// The last `count` parts as one text.
-fn chapter_texts(parts: &Parts, count: usize) -> String {
-    let last = &parts.sentences[parts.sentences.len() - count..];
-    last.iter()
-        .map(|s| s.text.as_str())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 fn evidence(passage: &Passage, i: usize, score: f32) -> Evidence {
@@ -206,7 +192,8 @@ fn evidence(passage: &Passage, i: usize, score: f32) -> Evidence {
         first_cue: sentence.first_cue,
         last_cue: sentence.last_cue,
         start: sentence.start,
-        score,
+        // Rounding can make a cosine a little more than 1.
+        score: score.min(1.),
     }
 }
 

@@ -145,21 +145,19 @@ fn score(passage: &Passage, candidate: &Candidate) -> f32 {
     cosine(&candidate.embedding, &passage.focus) + form + VOCABULARY * candidate.worth
 }
 
-/// The beginning of a text as a title, cut after a whole word: where nothing better is left.
+/// The beginning of a text as a title, cut after a whole word where there is one: for want of anything better.
 pub fn cut(text: &str) -> String {
-    let mut title = String::new();
-    for word in text.split_whitespace() {
-        let word = word.replace(['"', '“', '”', '«', '»'], "");
-        if title.chars().count() + 1 + word.chars().count() > LONGEST - NUMBER {
-            title.push('…');
-            break;
-        }
-        if !title.is_empty() {
-            title.push(' ');
-        }
-        title.push_str(&word);
+    let text = text.replace(['"', '“', '”', '«', '»'], "");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let most = LONGEST - NUMBER;
+    if text.chars().count() <= most {
+        return capitalize(text.trim_end_matches(['.', ',', ';', ':', '!']));
     }
-    capitalize(title.trim_end_matches(['.', ',', ';', ':', '!']))
+    let beginning = text.chars().take(most - 1).collect::<String>();
+    let whole = beginning
+        .rfind(' ')
+        .map_or(&*beginning, |end| &beginning[..end]);
+    format!("{}…", capitalize(whole.trim_end_matches([',', ';', ':'])))
 }
 
 /// A title unlike those taken: numbered where nothing else tells it apart.
@@ -209,6 +207,8 @@ mod tests {
         assert!(title.chars().count() <= LONGEST, "{title}");
         assert!(title.starts_with("A clock that strikes hours"));
         assert!(title.ends_with('…'));
+        assert_eq!(cut(&"x".repeat(500)).chars().count(), LONGEST - NUMBER);
+        assert_eq!(cut("It fell."), "It fell");
     }
 
     #[test]
