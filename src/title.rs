@@ -44,7 +44,7 @@ pub fn tidy(answer: &str, source: &Source) -> Option<String> {
     let line = line.strip_prefix("Title:").unwrap_or(line);
     let line = line
         .trim_matches(|c: char| c.is_whitespace() || "\"“”'‘’«»*#_`".contains(c))
-        .trim_end_matches(['.', ',', ';', ':', '!']);
+        .trim_end_matches(['.', ',', ';', ':', '!', '。']);
     let text = line
         .replace(['"', '“', '”', '«', '»'], "")
         .split_whitespace()
@@ -151,7 +151,7 @@ pub fn cut(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let most = LONGEST - NUMBER;
     if text.chars().count() <= most {
-        return capitalize(text.trim_end_matches(['.', ',', ';', ':', '!']));
+        return capitalize(text.trim_end_matches(['.', ',', ';', ':', '!', '。']));
     }
     let beginning = text.chars().take(most - 1).collect::<String>();
     let whole = beginning
