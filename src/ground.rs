@@ -32,6 +32,7 @@ pub struct Source {
     numbers: HashSet<String>,
     /// The content words of each text.
     texts: Vec<HashSet<String>>,
+    speakers: HashSet<String>,
 }
 
 impl Source {
@@ -49,15 +50,28 @@ impl Source {
             stems,
             numbers,
             texts: sets,
+            speakers: HashSet::new(),
         }
     }
 
     pub fn of(passage: &Passage) -> Self {
         let sentences = &passage.sentences[passage.range.clone()];
-        Self::new(sentences.iter().flat_map(|sentence| {
-            let speaker = sentence.speaker.as_deref().unwrap_or_default();
-            [sentence.text.as_str(), speaker]
-        }))
+        let speakers = sentences
+            .iter()
+            .filter_map(|sentence| sentence.speaker.as_deref());
+        let texts = sentences.iter().map(|sentence| sentence.text.as_str());
+        Self {
+            speakers: speakers.clone().map(str::to_string).collect(),
+            ..Self::new(texts.chain(speakers))
+        }
+    }
+
+    /// A text without the name of a speaker and a colon before it: a model that was shown a dialogue may go on with it.
+    pub fn without_speaker<'t>(&self, text: &'t str) -> &'t str {
+        match text.split_once(':') {
+            Some((name, rest)) if self.speakers.contains(name.trim()) => rest.trim_start(),
+            _ => text,
+        }
     }
 
     /// How well the worst clause of a text is carried by one text of the source: the part of its content words that
@@ -194,6 +208,7 @@ fn keep(passage: &Passage, source: &Source, claims: &[Claim], clause_support: f3
         let (_, support) = evidence(passage, &claim.embedding);
         // "It" and "they" mean nothing where the sentence they point to was dropped.
         before_is_kept = (before_is_kept || !points_back(&claim.text))
+            && source.without_speaker(&claim.text) == claim.text
             && source.invented(&claim.text).is_none()
             && source.clause_support(&claim.text) >= clause_support
             && support >= MEANING_SUPPORTED
@@ -266,6 +281,17 @@ mod tests {
         ] {
             assert_eq!(source().invented(text).as_deref(), invented, "{text}");
         }
+    }
+
+    #[test]
+    fn a_speaker_before_a_colon_is_taken_off() {
+        let mut source = source();
+        source.speakers.insert("Guest".into());
+        assert_eq!(source.without_speaker("Guest: the rope"), "the rope");
+        assert_eq!(
+            source.without_speaker("Ropes: old and new"),
+            "Ropes: old and new"
+        );
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub enum Form {
 pub fn tidy(answer: &str, source: &Source) -> Option<String> {
     let line = answer.trim().lines().next()?;
     let line = line.strip_prefix("Title:").unwrap_or(line);
+    let line = source.without_speaker(line.trim_start());
     let line = line
         .trim_matches(|c: char| c.is_whitespace() || "\"“”'‘’«»*#_`".contains(c))
         .trim_end_matches(['.', ',', ';', ':', '!', '。']);
