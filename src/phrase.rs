@@ -8,7 +8,10 @@ use crate::title::repeats;
 use crate::words::{is_first_or_second_person, is_number, is_stopword, stem, words};
 
 /// Fewest and most words of a phrase.
-const LENGTH: RangeInclusive<usize> = 2..=6;
+const LENGTH: RangeInclusive<usize> = 1..=6;
+
+/// How often a single word must be said in a passage to be a topic of it.
+const OFTEN: usize = 3;
 
 /// How many of the phrases that count most are compared by meaning.
 const COMPARED: usize = 40;
@@ -32,6 +35,11 @@ pub fn phrases(passage: &Passage) -> Vec<(String, f32)> {
                 .filter(|word| !is_stopword(word))
                 .collect::<Vec<_>>();
             if content.is_empty() || repeats(&phrase) || is_first_or_second_person(&phrase) {
+                continue;
+            }
+            // A single word is a topic only where it comes up again and again.
+            let said = inside.get(&stem(&content[0])).copied().unwrap_or(0);
+            if content.len() == 1 && said < OFTEN {
                 continue;
             }
             let sum = content.iter().map(|word| weight(word)).sum::<f32>();
@@ -158,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noun_phrases_are_whole_and_without_verbs() {
+    fn noun_phrases_of_several_words_are_whole_and_without_verbs() {
         for (sentence, phrases) in [
             (
                 "The striking weight is heavy, and a rope of steel holds it.",
@@ -177,7 +185,17 @@ mod tests {
             ),
             ("It has sixty-four teeth and two iron bars.", &["iron bars"]),
         ] {
-            assert_eq!(noun_phrases(sentence), phrases, "{sentence}");
+            let mut found = noun_phrases(sentence);
+            found.retain(|phrase| phrase.contains(' '));
+            assert_eq!(found, phrases, "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_single_noun_is_a_phrase_too() {
+        assert_eq!(
+            noun_phrases("The clock has a pendulum."),
+            ["clock", "pendulum"]
+        );
     }
 }

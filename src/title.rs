@@ -82,6 +82,8 @@ pub fn choose(passage: &Passage, candidates: &[Candidate], taken: &[String]) -> 
     let taken = taken.iter().map(|title| stems(title)).collect::<Vec<_>>();
     let mut best = candidates
         .iter()
+        // A single word is part of a title at most.
+        .filter(|candidate| candidate.text.contains(' '))
         .chain(&pairs(passage, candidates))
         .filter(|candidate| !taken.contains(&stems(&candidate.text)))
         .max_by(|a, b| score(passage, a).total_cmp(&score(passage, b)))
@@ -131,7 +133,7 @@ fn pairs(passage: &Passage, candidates: &[Candidate]) -> Vec<Candidate> {
 const VOCABULARY: f32 = 0.1;
 
 /// Two phrases must be this much nearer to the chapter than one.
-const PAIR: f32 = 0.1;
+const PAIR: f32 = 0.08;
 
 /// Two words say less than a title should.
 const SHORT: f32 = 0.04;

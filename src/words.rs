@@ -102,7 +102,7 @@ pub fn is_stopword(word: &str) -> bool {
         him himself his how however i i'd i'll i'm i've if in indeed instead into is isn't it it'd it'll it's its itself \
         just keep kept kind know knew known last least less let let's like little long look lot made make makes making \
         many may maybe me mean means might mine more most much must my myself name near need never new next no nobody \
-        none nor not nothing now of off often oh okay on once one only onto or other others our ours out over own part \
+        none nor not nothing now o'clock of off often oh okay on once one only onto or other others our ours out over own part \
         people perhaps please put quite rather really right said same saw say saying says second see seem seems seen \
         several shall she she'd she'll she's should shouldn't since so some somebody someone something sometimes somewhere \
         soon sort still such take taken takes tell than thank that that'll that's the their them themselves then there \
