@@ -101,6 +101,28 @@ impl<'a> Passage<'a> {
         chosen
     }
 
+    /// The `count` sentences of the passage's first speaker that say best what it is about, ascending: who opens a talk
+    /// mostly introduces it. They may point back, for they stand close together.
+    pub fn introduction(&self, count: usize) -> Vec<usize> {
+        let speaker = |i: usize| &self.sentences[i].speaker;
+        let mut left = count;
+        self.central(
+            |i| {
+                self.centrality(i)
+                    - if is_question(&self.sentences[i].text) {
+                        ASIDE
+                    } else {
+                        0.
+                    }
+            },
+            |i| {
+                let take = left > 0 && speaker(i) == speaker(self.range.start);
+                left -= usize::from(take);
+                take
+            },
+        )
+    }
+
     /// Sentences by falling worth, less what they repeat; those that `accept` takes are returned in text order.
     fn central(
         &self,

@@ -31,7 +31,7 @@ const INTRODUCTION: usize = 2;
 pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result<String> {
     let introduction = introduction(document);
     let count = introduction.len();
-    for (place, i) in introduction.into_iter().enumerate() {
+    for (place, &i) in introduction.iter().enumerate() {
         parts.sentences.insert(place, document.sentences[i].clone());
         parts
             .embeddings
@@ -65,7 +65,7 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());
         return Ok(texts.collect::<Vec<_>>().join(" "));
     }
-    Ok(quote(&parts.sentences, &(0..count).collect::<Vec<_>>()))
+    Ok(quote(document.sentences, &introduction))
 }
 
 /// Who opens a talk mostly says what it is about: the sentences among the first that do so best.
@@ -76,5 +76,5 @@ fn introduction(document: &Passage) -> Vec<usize> {
         focus: document.focus.clone(),
         ..*document
     };
-    opening.quotes(INTRODUCTION)
+    opening.introduction(INTRODUCTION)
 }

@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 
 use super::{Usage, print};
 
+/// Columns of a paragraph on a wide terminal.
+const EASY_TO_READ: usize = 100;
+
 /// A place for results.
 #[derive(Debug)]
 pub enum Output {
@@ -55,6 +58,15 @@ impl Output {
             path: path.into(),
             text: String::new(),
         })
+    }
+
+    /// How wide lines may be: on a terminal as wide as that is, up to what is easy to read.
+    pub fn width(&self) -> Option<usize> {
+        let Self::Stdout { .. } = self else {
+            return None;
+        };
+        let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+        Some(usize::from(width.0).min(EASY_TO_READ))
     }
 
     /// Takes the result of one transcript.

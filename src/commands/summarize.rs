@@ -44,7 +44,7 @@ pub fn run(args: &Summarize) -> Result<bool> {
         let done = transcript.and_then(|transcript| {
             let path = transcript.path.clone();
             let summary = loaded.summarize(transcript, args, progress)?;
-            output.write(&path, &args.format.render(&summary))
+            output.write(&path, &args.format.render(&summary, output.width()))
         });
         if let Err(error) = done {
             report(&error);

@@ -5,11 +5,28 @@ use std::fmt::Write;
 use crate::summary::{Chapter, Summary};
 use crate::transcript::time;
 
-pub fn render(summary: &Summary) -> String {
+pub fn render(summary: &Summary, width: Option<usize>) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write(&mut text, summary);
-    text
+    match width {
+        Some(width) => wrap(&text, width),
+        None => text,
+    }
+}
+
+/// Paragraphs broken between words; headings stay whole, for a line break would end them.
+fn wrap(text: &str, width: usize) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        if line.starts_with('#') {
+            wrapped.push_str(line);
+        } else {
+            wrapped.push_str(&textwrap::fill(line, width));
+        }
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 fn write(out: &mut String, summary: &Summary) -> std::fmt::Result {
@@ -110,8 +127,23 @@ mod tests {
     #[test]
     fn a_summary_is_headings_and_paragraphs() {
         assert_eq!(
-            render(&summary()),
+            render(&summary(), None),
             "# a\\_b.vtt\n\n1:02:05, 1 word, 1 chapter\n\nAll of it.\n\n## 1:02 Ropes \\*and\\* weights\n\nIt fell.\n"
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_paragraphs_break_between_words_and_headings_do_not() {
+        let mut summary = summary();
+        summary.summary = Some("The weight fell through two floors.".into());
+        let text = render(&summary, Some(20));
+        assert!(
+            text.contains("\nThe weight fell\nthrough two floors.\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n## 1:02 Ropes \\*and\\* weights\n"),
+            "{text}"
         );
     }
 
@@ -121,7 +153,7 @@ mod tests {
         summary.summary = None;
         summary.chapters[0].title = None;
         assert_eq!(
-            render(&summary),
+            render(&summary, None),
             "# a\\_b.vtt\n\n1:02:05, 1 word, 1 chapter\n\n- 1:02 (cues 0 to 1)\n"
         );
     }
@@ -131,7 +163,7 @@ mod tests {
         let mut summary = summary();
         summary.source.duration = None;
         summary.chapters[0].start = None;
-        assert!(render(&summary).contains("\n1 word, 1 chapter\n"));
-        assert!(render(&summary).contains("## 1. Ropes"));
+        assert!(render(&summary, None).contains("\n1 word, 1 chapter\n"));
+        assert!(render(&summary, None).contains("## 1. Ropes"));
     }
 }

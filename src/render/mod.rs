@@ -24,10 +24,10 @@ impl OutputFormat {
         }
     }
 
-    /// The summary, ending in a newline.
-    pub fn render(self, summary: &Summary) -> String {
+    /// The summary, ending in a newline; paragraphs in lines of `width` columns, where that is given.
+    pub fn render(self, summary: &Summary, width: Option<usize>) -> String {
         match self {
-            Self::Markdown => markdown::render(summary),
+            Self::Markdown => markdown::render(summary, width),
             Self::Json => json::render(summary),
         }
     }
