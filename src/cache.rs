@@ -132,15 +132,23 @@ impl Cache {
         Ok(State::Ready)
     }
 
-    /// The state of the whole checkpoint: that of its first file that is not ready.
+    /// The state of the whole checkpoint. A damaged file counts more than a missing one: somebody may want to look at it.
     pub fn state(&self, spec: &ModelSpec, rehash: bool) -> Result<State> {
+        let mut whole = State::Ready;
         for file in &spec.files {
             match self.check(spec, file, rehash)? {
                 State::Ready => {}
-                other => return Ok(other),
+                State::Missing => whole = State::Missing,
+                damaged @ State::Damaged(_) => return Ok(damaged),
             }
         }
-        Ok(State::Ready)
+        Ok(whole)
+    }
+
+    /// Whether all files are there, without a look at what is in them.
+    pub fn holds(&self, spec: &ModelSpec) -> bool {
+        let located = |file| self.locate(spec, file).ok().flatten().is_some();
+        spec.files.iter().all(located)
     }
 
     /// The paths of a checkpoint's files, in the manifest's order; an error where one is not fit for use.

@@ -214,11 +214,7 @@ mod tests {
     fn sentence(text: &str) -> Sentence {
         Sentence {
             text: text.into(),
-            speaker: None,
-            first_cue: 0,
-            last_cue: 0,
-            start: None,
-            end: None,
+            ..Sentence::default()
         }
     }
 

@@ -325,11 +325,7 @@ mod tests {
     fn the_answer_with_the_most_that_holds_is_chosen() {
         let sentences = SAID.split(". ").map(|text| Sentence {
             text: text.into(),
-            speaker: None,
-            first_cue: 0,
-            last_cue: 0,
-            start: None,
-            end: None,
+            ..Sentence::default()
         });
         let sentences = sentences.collect::<Vec<_>>();
         let embeddings = vec![vec![1., 0.], vec![0., 1.]];

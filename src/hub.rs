@@ -85,14 +85,6 @@ impl Hub {
                          run 'chapterize models get' with a network"
                     );
                 }
-                progress.note(&format!(
-                    "{} ({}, {}) is not on this machine yet; getting {} once, into {}",
-                    spec.name,
-                    spec.title,
-                    spec.license,
-                    DecimalBytes(spec.size()),
-                    self.cache.root().display()
-                ));
                 self.fetch(spec, progress)?;
             }
             // Never silently: a file that changed under us may mean a failing disk, and somebody may want to look.
@@ -116,6 +108,13 @@ impl Hub {
         if self.wanted(spec)?.is_empty() {
             return Ok(());
         }
+        progress.note(&format!(
+            "getting {name} ({}, {}): {} once, into {}",
+            spec.title,
+            spec.license,
+            DecimalBytes(spec.size()),
+            self.cache.root().display()
+        ));
         let mut failures = Vec::new();
         for source in &spec.sources {
             progress.note(&format!("  from {source}"));

@@ -161,11 +161,9 @@ mod tests {
     fn sentence(first_cue: usize, last_cue: usize) -> Sentence {
         Sentence {
             text: "some words are said here".into(),
-            speaker: None,
             first_cue,
             last_cue,
-            start: None,
-            end: None,
+            ..Sentence::default()
         }
     }
 

@@ -23,7 +23,7 @@ pub fn run(args: &Models) -> Result<bool> {
         }
         Action::Verify { names } => {
             let all = registry::all();
-            let here = all.iter().filter(|spec| is_here(&hub, spec));
+            let here = all.iter().filter(|spec| hub.cache.holds(spec));
             let here = here.map(|spec| spec.name.as_str()).collect::<Vec<_>>();
             return each(names, &here, |spec| verify(&hub, spec));
         }
@@ -52,18 +52,13 @@ fn each(
     Ok(fine)
 }
 
-fn is_here(hub: &Hub, spec: &ModelSpec) -> bool {
-    let located = |file| hub.cache.locate(spec, file).ok().flatten().is_some();
-    spec.files.iter().all(located)
-}
-
 fn list(hub: &Hub) -> Result<()> {
     let mut text = format!(
         "{:<18} {:<8} {:>6} {:>9} {:>8}  {:<12} {}\n",
         "NAME", "KIND", "SIZE", "DOWNLOAD", "WINDOW", "LICENSE", "HERE"
     );
     for spec in registry::all() {
-        let here = if is_here(hub, &spec) { "yes" } else { "no" };
+        let here = if hub.cache.holds(&spec) { "yes" } else { "no" };
         text.push_str(&format!(
             "{:<18} {:<8} {:>6} {:>9} {:>8}  {:<12} {here}\n",
             spec.name,
@@ -121,14 +116,6 @@ fn get(hub: &Hub, spec: &ModelSpec, progress: Progress) -> Result<()> {
         progress.note(&format!("{} is here already", spec.name));
         return Ok(());
     }
-    progress.note(&format!(
-        "getting {} ({}, {}, {}) into {}",
-        spec.name,
-        spec.title,
-        spec.license,
-        DecimalBytes(spec.size()),
-        hub.cache.root().display()
-    ));
     hub.fetch(spec, progress)?;
     progress.note(&format!("{} is ready", spec.name));
     Ok(())

@@ -95,14 +95,12 @@ fn best_here(hub: &Hub) -> Result<ModelSpec> {
             .with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram()),
     );
     let memory_mb = system.total_memory() / 1_000_000;
-    let here = |spec: &ModelSpec| {
-        let located = |file| hub.cache.locate(spec, file).ok().flatten().is_some();
-        spec.files.iter().all(located)
-    };
     registry::all()
         .into_iter()
         .rev()
-        .find(|spec| spec.kind == Kind::Decoder && spec.memory_mb < memory_mb && here(spec))
+        .find(|spec| {
+            spec.kind == Kind::Decoder && spec.memory_mb < memory_mb && hub.cache.holds(spec)
+        })
         .map_or_else(|| registry::find(STARTER), Ok)
 }
 

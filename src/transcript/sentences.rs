@@ -23,7 +23,7 @@ const MIN_BEFORE_PAUSE: usize = 8;
 const UNPUNCTUATED: Range<usize> = 15..25;
 
 /// A sentence, or a piece of one that is very long or never ends.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sentence {
     /// Words separated by single spaces; never empty.
     pub text: String,
