@@ -1,19 +1,25 @@
 //! Model files on disk, in the layout of the Python hub client, so that either finds what the other fetched:
-//! `models--owner--name/{blobs/<hash>, snapshots/<revision>/<file> -> blob}`.
+//! `models--owner--name/{refs/<branch>, blobs/<hash>, snapshots/<commit>/<file> -> blob}`.
 //!
-//! Size and sha256 are checked before a file is used. A hash costs time, so a file that passed leaves a stamp with
-//! its size and modification time, and is hashed again only when one of them changes.
+//! Size and hash are checked before a file is used: those of the manifest, else the hash that is the blob's name.
+//! A hash costs time, so a file that passed leaves a stamp with its size and modification time, and is hashed again
+//! only when one of them changes.
+
+mod layout;
+mod local;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, anyhow, bail};
-use sha2::{Digest, Sha256};
 
-use crate::registry::{FileSpec, ModelSpec};
+pub use self::local::Local;
+
+use self::layout::{Stamp, copies, link, linked_hash, metadata, names_below, prune};
+use crate::hash::{FileHash, sha256};
+use crate::repo::choose;
+use crate::repo::{Checkpoint, FileSpec, Files, Wanted, is_commit};
 
 /// The hub's cache folder.
 #[derive(Debug, Clone)]
@@ -25,7 +31,7 @@ pub struct Cache {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     Missing,
-    /// There, but not the file the manifest means; says why.
+    /// There, but not the file that is meant; says why.
     Damaged(String),
     Ready,
 }
@@ -58,85 +64,168 @@ impl Cache {
         &self.root
     }
 
-    /// The folder of everything that belongs to a checkpoint's repository.
-    pub fn repo(&self, spec: &ModelSpec) -> Result<PathBuf> {
-        let (hub, _) = spec.hub()?;
-        Ok(self
-            .root
-            .join(format!("models--{}", hub.replace('/', "--"))))
+    /// The folder of everything that belongs to a repository.
+    pub fn repo(&self, repo: &str) -> PathBuf {
+        let name = format!("models--{}", repo.replace('/', "--"));
+        self.root.join(name)
     }
 
-    /// The folder in which the checkpoint's files have their own names.
-    pub fn snapshot(&self, spec: &ModelSpec) -> Result<PathBuf> {
-        let (_, revision) = spec.hub()?;
-        Ok(self.repo(spec)?.join("snapshots").join(revision))
+    /// The folder in which a commit's files have their own names.
+    pub fn snapshot(&self, repo: &str, commit: &str) -> PathBuf {
+        self.repo(repo).join("snapshots").join(commit)
     }
 
-    /// Where a file is: at the pinned revision, or at another one where it has the size it should have.
-    pub fn locate(&self, spec: &ModelSpec, file: &FileSpec) -> Result<Option<PathBuf>> {
-        let pinned = self.snapshot(spec)?.join(&file.name);
-        if pinned.exists() {
-            return Ok(Some(pinned));
+    /// The checkpoint that is meant, as far as this disk knows: its commit through `refs/`, its files by their names.
+    /// `None` where that cannot be said; the files of `Some` may still be missing or damaged.
+    pub fn resolve(&self, wanted: &Wanted) -> Result<Option<Checkpoint>> {
+        let Some(commit) = self.commit(&wanted.repo, &wanted.revision) else {
+            return Ok(None);
+        };
+        let mut note = None;
+        let files = match &wanted.files {
+            Files::Named(files) => files.clone(),
+            Files::Chosen(part) => {
+                let folder = self.snapshot(&wanted.repo, &commit);
+                let names = names_below(&folder);
+                let names = names.iter().map(String::as_str).collect::<Vec<_>>();
+                // What is there need not be all: another program may have fetched the configuration only.
+                let Ok(choice) = choose::choose(&wanted.repo, &names, part.as_deref()) else {
+                    return Ok(None);
+                };
+                let mut chosen = choice.files;
+                if let Some(index) = choice.index {
+                    let Ok(shards) = shards(&folder.join(index)) else {
+                        return Ok(None);
+                    };
+                    chosen.extend(shards);
+                }
+                if !chosen.iter().all(|name| names.contains(&name.as_str())) {
+                    return Ok(None);
+                }
+                note = choice.note;
+                let file = |name: String| FileSpec {
+                    size: fs::metadata(folder.join(&name)).ok().map(|meta| meta.len()),
+                    ..FileSpec::named(name)
+                };
+                chosen.into_iter().map(file).collect()
+            }
+        };
+        Ok(Some(Checkpoint {
+            name: wanted.name.clone(),
+            repo: wanted.repo.clone(),
+            commit,
+            files,
+            note,
+        }))
+    }
+
+    /// The commit a revision stands for here.
+    fn commit(&self, repo: &str, revision: &str) -> Option<String> {
+        if is_commit(revision) {
+            return Some(revision.to_ascii_lowercase());
         }
-        let mut others = self.at_any_revision(spec, file)?.into_iter();
-        Ok(others.find(|path| fs::metadata(path).is_ok_and(|meta| meta.len() == file.size)))
+        let text = fs::read_to_string(self.repo(repo).join("refs").join(revision)).ok()?;
+        Some(text.trim().to_string()).filter(|commit| is_commit(commit))
     }
 
-    /// The path a file has, or would have, in each snapshot folder there is.
-    fn at_any_revision(&self, spec: &ModelSpec, file: &FileSpec) -> Result<Vec<PathBuf>> {
-        let revisions = fs::read_dir(self.repo(spec)?.join("snapshots"));
-        let mut paths = revisions
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path().join(&file.name))
-            .collect::<Vec<_>>();
-        paths.sort();
-        Ok(paths)
+    /// Records what a branch or tag stood for when its files were fetched.
+    pub fn set_ref(&self, repo: &str, revision: &str, commit: &str) -> Result<()> {
+        if revision == commit {
+            return Ok(());
+        }
+        let path = self.repo(repo).join("refs").join(revision);
+        let write = || {
+            fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
+            fs::write(&path, commit)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The folder a checkpoint is in: its commit's, or another commit's that holds the very same files.
+    pub fn folder(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        let own = self.snapshot(&checkpoint.repo, &checkpoint.commit);
+        let known = checkpoint.files.iter().all(|file| file.hash.is_some());
+        if !known
+            || checkpoint
+                .files
+                .iter()
+                .any(|file| own.join(&file.name).exists())
+        {
+            return Ok(own);
+        }
+        for other in layout::snapshots(&self.repo(&checkpoint.repo)) {
+            let is_same = |file| self.check_at(&other, checkpoint, file, false);
+            let states = checkpoint.files.iter().map(is_same);
+            if states
+                .collect::<Result<Vec<_>>>()?
+                .iter()
+                .all(|s| *s == State::Ready)
+            {
+                return Ok(other);
+            }
+        }
+        Ok(own)
     }
 
     /// Checks a file. `rehash` reads it whole even where a stamp says it was fine before.
-    pub fn check(&self, spec: &ModelSpec, file: &FileSpec, rehash: bool) -> Result<State> {
-        let Some(path) = self.locate(spec, file)? else {
+    pub fn check(&self, checkpoint: &Checkpoint, file: &FileSpec, rehash: bool) -> Result<State> {
+        let folder = self.folder(checkpoint)?;
+        self.check_at(&folder, checkpoint, file, rehash)
+    }
+
+    fn check_at(
+        &self,
+        folder: &Path,
+        checkpoint: &Checkpoint,
+        file: &FileSpec,
+        rehash: bool,
+    ) -> Result<State> {
+        let path = folder.join(&file.name);
+        if !path.exists() {
             return Ok(State::Missing);
-        };
+        }
         let size = metadata(&path)?.len();
-        if size != file.size {
+        if let Some(expected) = file.size.filter(|expected| *expected != size) {
+            let path = path.display();
             return Ok(State::Damaged(format!(
-                "{}: {size} bytes, expected {}",
-                path.display(),
-                file.size
+                "{path}: {size} bytes, expected {expected}"
             )));
         }
-        let stamp = self.repo(spec)?.join(".verified").join(&file.sha256);
-        let seen = stamp_of(&path)?;
-        if !rehash && fs::read_to_string(&stamp).is_ok_and(|text| text == seen) {
+        let stamp = Stamp::of(&self.repo(&checkpoint.repo), &path);
+        let linked = || linked_hash(&path).or_else(|| stamp.hash());
+        let expected = file.hash.clone().or_else(linked);
+        if !rehash
+            && expected
+                .as_ref()
+                .is_some_and(|hash| stamp.holds(hash, &path))
+        {
             return Ok(State::Ready);
         }
-        let found = sha256(&path)?;
-        if found != file.sha256 {
-            let _ = fs::remove_file(&stamp);
-            if !path.starts_with(self.snapshot(spec)?) {
-                // Another revision's own file, which only happens to have the same size.
-                return Ok(State::Missing);
-            }
+        let found = match &expected {
+            Some(hash) => hash.of_same_kind(&path)?,
+            // Copied here by hand: as it is now is how it shall be.
+            None => FileHash::Sha256(sha256(&path)?),
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            stamp.remove();
+            let path = path.display();
             return Ok(State::Damaged(format!(
-                "{}: sha256 is {found}, expected {}",
-                path.display(),
-                file.sha256
+                "{path}: {} is {}, expected {}",
+                found.kind(),
+                found.hex(),
+                expected.hex()
             )));
         }
-        // A cache that cannot be written to (a shared, read-only one) only costs the next run a hash.
-        let _ = fs::create_dir_all(stamp.parent().unwrap_or(&self.root));
-        let _ = fs::write(&stamp, seen);
+        stamp.set(&found, &path);
         Ok(State::Ready)
     }
 
     /// The state of the whole checkpoint. A damaged file counts more than a missing one: somebody may want to look at it.
-    pub fn state(&self, spec: &ModelSpec, rehash: bool) -> Result<State> {
+    pub fn state(&self, checkpoint: &Checkpoint, rehash: bool) -> Result<State> {
+        let folder = self.folder(checkpoint)?;
         let mut whole = State::Ready;
-        for file in &spec.files {
-            match self.check(spec, file, rehash)? {
+        for file in &checkpoint.files {
+            match self.check_at(&folder, checkpoint, file, rehash)? {
                 State::Ready => {}
                 State::Missing => whole = State::Missing,
                 damaged @ State::Damaged(_) => return Ok(damaged),
@@ -146,102 +235,119 @@ impl Cache {
     }
 
     /// Whether all files are there, without a look at what is in them.
-    pub fn holds(&self, spec: &ModelSpec) -> bool {
-        let located = |file| self.locate(spec, file).ok().flatten().is_some();
-        spec.files.iter().all(located)
-    }
-
-    /// The paths of a checkpoint's files, in the manifest's order; an error where one is not fit for use.
-    pub fn files(&self, spec: &ModelSpec) -> Result<Vec<PathBuf>> {
-        let name = &spec.name;
-        match self.state(spec, false)? {
-            State::Missing => {
-                bail!("model '{name}' is not on this machine; run 'chapterize models get {name}'")
-            }
-            State::Damaged(why) => {
-                bail!("{why}; run 'chapterize models get {name}' to fetch it again")
-            }
-            State::Ready => spec
+    pub fn holds(&self, wanted: &Wanted) -> bool {
+        let Ok(Some(checkpoint)) = self.resolve(wanted) else {
+            return false;
+        };
+        let folder = self.folder(&checkpoint);
+        folder.is_ok_and(|folder| {
+            checkpoint
                 .files
                 .iter()
-                .map(|file| {
-                    self.locate(spec, file)?
-                        .ok_or_else(|| anyhow!("{}: vanished while in use", file.name))
-                })
-                .collect(),
-        }
+                .all(|file| folder.join(&file.name).exists())
+        })
     }
 
-    /// Waits until no other process fetches the checkpoint. Where the Python client, too, keeps its locks.
-    pub fn lock(&self, spec: &ModelSpec, waiting: impl FnOnce()) -> Result<File> {
-        let repo = self.repo(spec)?;
-        let folder = self
-            .root
-            .join(".locks")
-            .join(repo.file_name().unwrap_or_default());
-        let path = folder.join("chapterize.lock");
-        let lock = fs::create_dir_all(&folder)
-            .and_then(|()| File::create(&path))
-            .with_context(|| format!("cannot write to {}", folder.display()))?;
-        if lock.try_lock().is_err() {
-            waiting();
-            lock.lock()
-                .with_context(|| format!("cannot lock {}", path.display()))?;
+    /// The files that are not ready: of a checkpoint of several, only those are fetched.
+    pub fn missing(&self, checkpoint: &Checkpoint) -> Result<Vec<FileSpec>> {
+        let mut missing = Vec::new();
+        for file in &checkpoint.files {
+            if self.check(checkpoint, file, false)? != State::Ready {
+                missing.push(file.clone());
+            }
         }
-        Ok(lock)
+        Ok(missing)
     }
 
     /// A folder beside the blobs for what is on its way in. A file gets its final name only once it is checked.
-    pub fn incoming(&self, spec: &ModelSpec) -> Result<PathBuf> {
-        let folder = self.repo(spec)?.join(".incoming");
+    pub fn incoming_path(&self, repo: &str) -> PathBuf {
+        self.repo(repo).join(".incoming")
+    }
+
+    /// The same, made.
+    pub fn incoming(&self, repo: &str) -> Result<PathBuf> {
+        let folder = self.incoming_path(repo);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?;
         Ok(folder)
     }
 
+    /// Bytes of a repository's files that an earlier try has brought already.
+    pub fn arrived(&self, repo: &str) -> u64 {
+        layout::bytes_below(&self.incoming_path(repo))
+    }
+
     /// Takes a complete file into the cache, by rename: checked first, whole or not at all.
-    pub fn adopt(&self, spec: &ModelSpec, file: &FileSpec, arrived: &Path) -> Result<()> {
+    pub fn adopt(&self, checkpoint: &Checkpoint, file: &FileSpec, arrived: &Path) -> Result<()> {
         let size = metadata(arrived)?.len();
-        if size != file.size {
+        if let Some(expected) = file.size.filter(|expected| *expected != size) {
+            bail!("{}: {size} bytes arrived, expected {expected}", file.name);
+        }
+        let found = match &file.hash {
+            Some(hash) => hash.of_same_kind(arrived)?,
+            None => FileHash::Sha256(sha256(arrived)?),
+        };
+        if let Some(expected) = file.hash.as_ref().filter(|expected| **expected != found) {
             bail!(
-                "{}: {size} bytes arrived, expected {}",
+                "{}: the file that arrived has {found}, expected {}; it was discarded",
                 file.name,
-                file.size
+                expected.hex()
             );
         }
-        let found = sha256(arrived)?;
-        if found != file.sha256 {
-            bail!(
-                "{}: the file that arrived has sha256 {found}, expected {}; it was discarded",
-                file.name,
-                file.sha256
-            );
+        let blob = self.blob(checkpoint, &found);
+        let write = || {
+            fs::create_dir_all(blob.parent().unwrap_or(&self.root))?;
+            fs::rename(arrived, &blob)
+        };
+        write().with_context(|| format!("cannot write {}", blob.display()))?;
+        self.point(checkpoint, file, &found)
+    }
+
+    /// Takes a file whose content the cache holds already, for another commit. `false` where it does not.
+    pub fn adopt_known(&self, checkpoint: &Checkpoint, file: &FileSpec) -> Result<bool> {
+        let Some(hash) = &file.hash else {
+            return Ok(false);
+        };
+        let blob = self.blob(checkpoint, hash);
+        if !blob.is_file() || hash.of_same_kind(&blob)? != *hash {
+            return Ok(false);
         }
-        let repo = self.repo(spec)?;
-        let blob = repo.join("blobs").join(&file.sha256);
-        let pointer = self.snapshot(spec)?.join(&file.name);
-        for path in [&blob, &pointer] {
-            fs::create_dir_all(path.parent().unwrap_or(&repo))?;
-        }
-        fs::rename(arrived, &blob).with_context(|| format!("cannot write {}", blob.display()))?;
-        if pointer.symlink_metadata().is_ok() {
-            fs::remove_file(&pointer)?;
-        }
-        link(&blob, &pointer, Path::new(&file.name).components().count())
-            .with_context(|| format!("cannot write {}", pointer.display()))?;
-        self.check(spec, file, true)?;
+        self.point(checkpoint, file, hash)?;
+        Ok(true)
+    }
+
+    fn blob(&self, checkpoint: &Checkpoint, hash: &FileHash) -> PathBuf {
+        self.repo(&checkpoint.repo).join("blobs").join(hash.hex())
+    }
+
+    /// Gives a blob, just checked, its name in the commit's folder.
+    fn point(&self, checkpoint: &Checkpoint, file: &FileSpec, hash: &FileHash) -> Result<()> {
+        let blob = self.blob(checkpoint, hash);
+        let pointer = self
+            .snapshot(&checkpoint.repo, &checkpoint.commit)
+            .join(&file.name);
+        let write = || {
+            fs::create_dir_all(pointer.parent().unwrap_or(&self.root))?;
+            if pointer.symlink_metadata().is_ok() {
+                fs::remove_file(&pointer)?;
+            }
+            link(&blob, &pointer, file.name.split('/').count())
+        };
+        write().with_context(|| format!("cannot write {}", pointer.display()))?;
+        Stamp::of(&self.repo(&checkpoint.repo), &pointer).set(hash, &pointer);
         Ok(())
     }
 
     /// Removes a checkpoint's files, what they point at, and folders left empty. Returns the bytes freed.
-    pub fn remove(&self, spec: &ModelSpec) -> Result<u64> {
+    pub fn remove(&self, checkpoint: &Checkpoint) -> Result<u64> {
         let mut freed = 0;
-        let repo = self.repo(spec)?;
+        let repo = self.repo(&checkpoint.repo);
         let Ok(inside) = fs::canonicalize(&repo) else {
             return Ok(0);
         };
-        for file in &spec.files {
-            let pointers = self.pointers(spec, file)?;
+        let own = self.snapshot(&checkpoint.repo, &checkpoint.commit);
+        for file in &checkpoint.files {
+            let pointers = copies(&repo, &own, file);
             // A set: revisions share the blob of a file that did not change between them.
             let blobs = pointers
                 .iter()
@@ -251,89 +357,27 @@ impl Cache {
             for blob in &blobs {
                 freed += metadata(blob)?.len();
             }
+            for pointer in &pointers {
+                Stamp::of(&repo, pointer).remove();
+            }
             // A file without a link is both.
             for path in pointers.iter().chain(&blobs) {
                 if path.symlink_metadata().is_ok() {
                     fs::remove_file(path)?;
                 }
             }
-            let _ = fs::remove_file(repo.join(".verified").join(&file.sha256));
         }
         let _ = fs::remove_dir_all(repo.join(".incoming"));
         prune(&repo);
+        layout::forget_refs(&repo);
+        prune(&repo);
         Ok(freed)
     }
-
-    /// A file's path at the pinned revision, in whatever state, and at others where it is the same file.
-    fn pointers(&self, spec: &ModelSpec, file: &FileSpec) -> Result<Vec<PathBuf>> {
-        let pinned = self.snapshot(spec)?.join(&file.name);
-        let blob = fs::canonicalize(&pinned).ok();
-        let is_same = |path: &Path| {
-            fs::canonicalize(path).is_ok_and(|found| {
-                let same_size = fs::metadata(&found).is_ok_and(|meta| meta.len() == file.size);
-                Some(&found) == blob.as_ref()
-                    || same_size && sha256(&found).is_ok_and(|hash| hash == file.sha256)
-            })
-        };
-        let mut pointers = self.at_any_revision(spec, file)?;
-        pointers.retain(|path| *path == pinned || is_same(path));
-        Ok(pointers)
-    }
 }
 
-/// Removes empty folders below and including `folder`; one that still holds something stays.
-fn prune(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            prune(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(folder);
-}
-
-/// A relative link, as the Python client makes it: the cache may be moved as a whole.
-#[cfg(unix)]
-fn link(blob: &Path, pointer: &Path, depth: usize) -> io::Result<()> {
-    let mut target = PathBuf::new();
-    target.extend(std::iter::repeat_n("..", depth + 1));
-    target.push("blobs");
-    target.push(blob.file_name().unwrap_or_default());
-    std::os::unix::fs::symlink(target, pointer)
-}
-
-/// Without links (they need a privilege on Windows) the Python client, too, keeps the file in the snapshot itself.
-#[cfg(not(unix))]
-fn link(blob: &Path, pointer: &Path, _depth: usize) -> io::Result<()> {
-    fs::rename(blob, pointer)
-}
-
-fn metadata(path: &Path) -> Result<fs::Metadata> {
-    fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn stamp_of(path: &Path) -> Result<String> {
-    let meta = metadata(path)?;
-    let modified = meta
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |age| age.as_nanos());
-    Ok(format!("{} {modified}\n", meta.len()))
-}
-
-/// The sha256 of a file, lower-case hexadecimal.
-pub fn sha256(path: &Path) -> Result<String> {
-    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file
-            .read(&mut buffer)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        if read == 0 {
-            break;
-        }
-        hasher.write_all(&buffer[..read])?;
-    }
-    Ok(format!("{:x}", hasher.finalize()))
+/// The shards that an index names.
+pub fn shards(index: &Path) -> Result<Vec<String>> {
+    let index =
+        fs::read_to_string(index).with_context(|| format!("cannot read {}", index.display()))?;
+    choose::shards(&index)
 }

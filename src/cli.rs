@@ -30,7 +30,8 @@ pub struct Summarize {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
 
-    /// Model to write with: a name from 'chapterize models list', a .gguf file, or 'auto'
+    /// Model to write with: 'auto', a name from 'chapterize models list', a hub id
+    /// (owner/name[:file][@revision]), a folder or a .gguf file
     #[arg(short, long, default_value = "auto", help_heading = "Models")]
     pub model: String,
 
@@ -153,6 +154,10 @@ pub enum Action {
     Get {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+
+        /// Fetch also what this machine has not the memory to run
+        #[arg(long)]
+        force: bool,
     },
     /// Show what is known about a model
     Info {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::sampler::Sampling;
+use crate::registry::Kind;
 use crate::summarize::Request;
 use crate::transcript::Sentence;
 
@@ -20,11 +21,12 @@ pub struct Style {
     /// What part of a clause's words one sentence of the source must have, 0 to 1. Small checkpoints join words of
     /// two sentences to something neither says; large ones use words of their own.
     pub clause_support: f32,
-    /// System messages for summaries, each asked; the source is the user's message.
+    /// System messages for summaries, each asked; the source is the user's message. An empty one is not sent: some
+    /// checkpoints sum up whatever they are given.
     pub summary: Vec<String>,
     /// Answers drawn at random for each question, besides the greedy one.
     pub draws: u64,
-    /// The user's message for titles, before the source.
+    /// The user's message for titles, before the source. Empty: no title is asked for.
     pub title: String,
 }
 
@@ -47,6 +49,24 @@ impl Default for Style {
 }
 
 impl Style {
+    /// How a checkpoint without a manifest is asked, by its kind.
+    pub fn for_unknown(kind: Kind) -> Self {
+        let summary_only = |question: &str| Self {
+            material: 400,
+            speakers: false,
+            draws: 1,
+            summary: vec![question.into()],
+            title: String::new(),
+            ..Self::default()
+        };
+        match kind {
+            Kind::Decoder | Kind::Encoder => Self::default(),
+            // The prefix that T5 was trained with.
+            Kind::T5 => summary_only("summarize:"),
+            Kind::Bart => summary_only(""),
+        }
+    }
+
     /// The chosen sentences as the model reads them: as one text, or a line per turn with its speaker.
     pub fn source(&self, sentences: &[Sentence], chosen: &[usize]) -> String {
         let mut text = String::new();
@@ -73,7 +93,7 @@ impl Style {
     /// Requests for a summary of `source`: every question, put in every way.
     pub fn summaries(&self, source: &str, samplings: &[Sampling]) -> Vec<Request> {
         let request = |question: &String, sampling: Sampling| Request {
-            system: Some(question.clone()),
+            system: Some(question.clone()).filter(|question| !question.is_empty()),
             user: source.into(),
             answer_start: String::new(),
             max_tokens: SUMMARY_TOKENS,
@@ -85,15 +105,21 @@ impl Style {
             .collect()
     }
 
-    /// A request for a title of `source`.
-    pub fn title(&self, source: &str, sampling: Sampling) -> Request {
-        Request {
+    /// Requests for a title of `source`; none where the checkpoint cannot be asked for one.
+    pub fn titles(&self, source: &str, samplings: &[Sampling]) -> Vec<Request> {
+        let samplings = if self.title.is_empty() {
+            &[]
+        } else {
+            samplings
+        };
+        let request = |sampling: &Sampling| Request {
             system: None,
             user: format!("{}\n\n{source}", self.title),
             answer_start: "Title:".into(),
             max_tokens: TITLE_TOKENS,
-            sampling,
-        }
+            sampling: *sampling,
+        };
+        samplings.iter().map(request).collect()
     }
 }
 
@@ -123,3 +149,31 @@ impl Style {
 
 /// A run of so many tokens comes once in an answer: small checkpoints else go in circles.
 const NO_REPEAT: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_no_instruction_gets_none_and_is_asked_for_no_title() {
+        let style = Style::for_unknown(Kind::Bart);
+        let samplings = style.samplings(0, 0, 0.3);
+        let requests = style.summaries("The tea is hot.", &samplings);
+        assert_eq!(requests.len(), samplings.len());
+        for request in requests {
+            assert_eq!(request.system, None);
+            assert_eq!(request.user, "The tea is hot.");
+        }
+        assert!(style.titles("The tea is hot.", &samplings).is_empty());
+    }
+
+    #[test]
+    fn what_follows_instructions_is_asked_for_both_in_every_way() {
+        let style = Style::for_unknown(Kind::Decoder);
+        let samplings = style.samplings(0, 0, 0.3);
+        assert_eq!(samplings.len(), 3);
+        let requests = style.summaries("Tea.", &samplings);
+        assert!(requests.iter().all(|request| request.system.is_some()));
+        assert_eq!(style.titles("Tea.", &samplings).len(), 3);
+    }
+}

@@ -129,6 +129,8 @@ pub struct Draft {
 /// Asks for summaries and titles of all chapters in one batch, and embeds what comes back.
 pub fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
     let mut requests = Vec::new();
+    // The same for every chapter.
+    let mut titles_asked = 0;
     for (place, passage) in passages.iter().enumerate() {
         let source = writer
             .style
@@ -138,14 +140,15 @@ pub fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
             .source(passage.sentences, &passage.quotes(ground::SENTENCES));
         let samplings = writer.samplings(place);
         requests.extend(writer.style.summaries(&source, &samplings));
-        requests.extend(samplings.iter().map(|s| writer.style.title(&essence, *s)));
+        let for_titles = writer.style.titles(&essence, &samplings);
+        titles_asked = for_titles.len();
+        requests.extend(for_titles);
     }
     let answers = writer.generate("Writing", &requests)?;
     let per_chapter = answers.len() / passages.len();
-    let for_title = writer.samplings(0).len();
     let (mut summaries, mut titles) = (Vec::new(), Vec::new());
     for (passage, answers) in passages.iter().zip(answers.chunks(per_chapter)) {
-        let (for_summary, for_title) = answers.split_at(per_chapter - for_title);
+        let (for_summary, for_title) = answers.split_at(per_chapter - titles_asked);
         summaries.push(for_summary);
         titles.push(title_candidates(passage, for_title));
     }

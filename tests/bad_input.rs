@@ -305,7 +305,7 @@ fn a_flag_that_names_nothing_there_is_wrong_usage() {
     for (args, message) in cases {
         assert_eq!(program.summarize(args).failed(2), message);
     }
-    let message = program.run(&["models", "info", "minilm"]).failed(1);
+    let message = program.run(&["models", "info", "minilm"]).failed(2);
     assert!(
         message.contains("did you mean 'all-minilm-l6-v2'?"),
         "{message}"

@@ -9,11 +9,9 @@ use std::sync::LazyLock;
 
 use candle_core::Device;
 use chapterize::engine::Engine;
-use chapterize::engine::arch::decoder::Decoder;
+use chapterize::engine::checkpoint::Checkpoint;
 use chapterize::engine::generate::{Row, generate};
 use chapterize::engine::sampler::Sampling;
-use chapterize::engine::tokenizer::Tokenizer;
-use chapterize::engine::weights::Gguf;
 use chapterize::registry::STARTER;
 use chapterize::summarize::{Llm, Request};
 
@@ -93,9 +91,9 @@ fn a_prompt_computed_in_several_passes_equals_itself_alone() {
 
 #[test]
 fn rows_that_share_a_prompt_equal_rows_that_do_not() {
-    let gguf = Gguf::open(&models::files(STARTER)[0]).unwrap();
-    let decoder = Decoder::load(&gguf, &Device::Cpu).unwrap();
-    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    let checkpoint = Checkpoint::open(&models::files(STARTER)[0]).unwrap();
+    let (decoder, _) = checkpoint.model(&Device::Cpu).unwrap();
+    let tokenizer = checkpoint.tokenizer().unwrap();
     let prompt = Rc::new(tokenizer.encode(LONG).unwrap());
     let rows = |share: bool| {
         // The third row wants more room than the first one's cache has, the others do not.
@@ -110,7 +108,7 @@ fn rows_that_share_a_prompt_equal_rows_that_do_not() {
         [(1, 12), (2, 12), (3, 24), (4, 6)].map(row)
     };
     let _turn = models::turn();
-    let run = |rows: &[Row]| generate(&decoder, rows, &HashSet::new(), &mut |_, _| {}).unwrap();
+    let run = |rows: &[Row]| generate(&*decoder, rows, &HashSet::new(), &mut |_, _| {}).unwrap();
     let shared = run(&rows(true));
     assert_eq!(shared, run(&rows(false)));
     let lengths = shared.iter().map(Vec::len).collect::<Vec<_>>();

@@ -10,8 +10,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::process::Stdio;
 
-use chapterize::cache::{self, Cache};
-use chapterize::registry::{self, ENCODER};
 use program::{Program, interview};
 use serde_json::Value;
 
@@ -299,52 +297,4 @@ fn a_device_that_is_not_there_is_reported_before_models_are_looked_for() {
     let message = program.run(&args).failed(1);
     assert!(message.starts_with("--device metal: "), "{message}");
     assert!(message.ends_with("; use --device cpu"), "{message}");
-}
-
-#[test]
-fn an_empty_cache_is_listed_and_searched_without_being_made() {
-    let program = Program::new();
-    let list = program.run(&["models", "list"]).done();
-    let mut lines = list.lines();
-    assert!(lines.next().unwrap().starts_with("NAME "));
-    for (line, spec) in lines.zip(registry::all()) {
-        assert!(
-            line.starts_with(&spec.name) && line.ends_with(" no"),
-            "{line}"
-        );
-    }
-    let info = program.run(&["models", "info", ENCODER]).done();
-    let spec = registry::find(ENCODER).unwrap();
-    for file in &spec.files {
-        assert!(info.contains(&file.name) && info.contains(&file.sha256));
-    }
-    assert_eq!(info.matches(", not here").count(), spec.files.len());
-    let message = program.run(&["models", "path", ENCODER]).failed(1);
-    assert_eq!(
-        message,
-        format!("model '{ENCODER}' is not on this machine; run 'chapterize models get {ENCODER}'")
-    );
-    for action in ["rm", "verify"] {
-        let message = program.run(&["models", action, ENCODER]).failed(1);
-        assert_eq!(message, format!("model '{ENCODER}' is not on this machine"));
-    }
-    assert!(!program.path("home").exists());
-}
-
-#[test]
-fn verify_names_both_hashes_of_a_file_that_is_not_what_it_should_be() {
-    let program = Program::new();
-    let spec = registry::find(ENCODER).unwrap();
-    let folder = Cache::at(program.cache()).snapshot(&spec).unwrap();
-    fs::create_dir_all(&folder).unwrap();
-    let (file, expected) = (folder.join(&spec.files[0].name), &spec.files[0]);
-    fs::write(&file, vec![b' '; expected.size as usize]).unwrap();
-    let message = program.run(&["models", "verify", ENCODER]).failed(1);
-    assert!(message.contains(&expected.sha256), "{message}");
-    assert!(
-        message.contains(&cache::sha256(&file).unwrap()),
-        "{message}"
-    );
-    assert!(message.contains(&expected.name), "{message}");
-    assert!(message.contains("run 'chapterize models get"), "{message}");
 }

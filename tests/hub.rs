@@ -55,10 +55,7 @@ fn a_download_cut_half_way_goes_on_from_where_it_stopped() {
     world.server.trouble(Trouble::None);
     world.fetch().unwrap();
     assert_eq!(starts(&world.server.requests()), [150_000]);
-    assert_eq!(
-        world.hub.cache.state(&world.spec, true).unwrap(),
-        State::Ready
-    );
+    assert_eq!(world.state(true), State::Ready);
     assert_eq!(fs::read(&world.get().unwrap()[0]).unwrap(), body);
 }
 
@@ -166,7 +163,9 @@ fn a_hub_that_asks_who_we_are_makes_the_error_tell_about_the_token() {
 #[test]
 fn a_file_the_hub_does_not_have_is_named_with_its_repository() {
     let mut world = world(&[(CONFIG, b"{}")]);
-    world.spec = spec(&[(CONFIG, b"{}"), (WEIGHTS, b"weights")]);
+    world.wanted = spec(&[(CONFIG, b"{}"), (WEIGHTS, b"weights")])
+        .wanted()
+        .unwrap();
     let error = world.get().unwrap_err();
     let expected = format!("the hub has no {WEIGHTS} in {REPO}");
     assert!(error.contains(&expected), "{error}");
@@ -203,12 +202,11 @@ fn remove_frees_the_model_and_leaves_other_files_of_the_repository_alone() {
     let world = world(&[(WEIGHTS, &body), (CONFIG, b"{}")]);
     world.get().unwrap();
     let foreign = world.put_as_python(REVISION, "README.md", "f00d", b"# Tiny");
-    assert_eq!(world.hub.cache.remove(&world.spec).unwrap(), 100_002);
+    assert_eq!(world.remove(), 100_002);
     let kept = [world.repo().join("blobs/f00d"), foreign.clone()];
     assert_eq!(tree(&world.repo()), kept);
     assert_eq!(fs::read(foreign).unwrap(), b"# Tiny");
-    let state = world.hub.cache.state(&world.spec, false).unwrap();
-    assert_eq!(state, State::Missing);
+    assert_eq!(world.state(false), State::Missing);
 }
 
 #[test]
@@ -322,7 +320,7 @@ fn a_file_shared_by_two_revisions_is_removed_from_both() {
     let world = world(&[(WEIGHTS, &body)]);
     world.put_as_python(REVISION, WEIGHTS, &hash(&body), &body);
     world.put_as_python(OTHER, WEIGHTS, &hash(&body), &body);
-    assert_eq!(world.hub.cache.remove(&world.spec).unwrap(), 10_000);
+    assert_eq!(world.remove(), 10_000);
     assert_eq!(tree(&world.repo()), [] as [PathBuf; 0]);
     assert!(!world.repo().exists());
 }
@@ -334,6 +332,6 @@ fn a_file_of_another_revision_that_only_has_the_same_size_is_neither_damaged_nor
     let foreign = world.put_as_python(OTHER, WEIGHTS, &hash(&older), &older);
     let files = world.get().unwrap();
     assert_eq!(fs::read(&files[0]).unwrap(), body);
-    assert_eq!(world.hub.cache.remove(&world.spec).unwrap(), 10_000);
+    assert_eq!(world.remove(), 10_000);
     assert_eq!(fs::read(foreign).unwrap(), older);
 }

@@ -1,24 +1,25 @@
-//! The engine against llama.cpp on the starter model: the same prompts, token ids and greedy answers.
+//! The engine against llama.cpp on the starter model and on Gemma 3: the same prompts, token ids and greedy answers.
 //!
-//! The reference is `fixtures/parity/smollm2.json`, written by `make.py` beside it. Both sides quantise activations to
+//! The references are in `fixtures/parity`, written by `make.py` there. Both sides quantise activations to
 //! 8 bits, llama.cpp with scales in f16 and this program with scales in f32, so logits differ slightly.
 
 #[path = "common/models.rs"]
 mod models;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
 use candle_core::Device;
-use chapterize::engine::arch::decoder::Decoder;
 use chapterize::engine::batch::Model;
+use chapterize::engine::checkpoint::Checkpoint;
 use chapterize::engine::generate::{Row, generate};
+use chapterize::engine::gguf::Gguf;
 use chapterize::engine::sampler::Sampling;
 use chapterize::engine::template::{ChatTemplate, Message};
 use chapterize::engine::tokenizer::Tokenizer;
-use chapterize::engine::weights::Gguf;
-use chapterize::registry::STARTER;
+use chapterize::registry::{self, ModelSpec, STARTER};
 use serde::Deserialize;
 
 /// Where llama.cpp's own two best logits are nearer than this, either token will do.
@@ -52,17 +53,45 @@ struct Step {
     logits: [f32; 2],
 }
 
-static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("fixtures/parity/smollm2.json")).expect("the fixture parses")
+/// A checkpoint and what llama.cpp makes of it.
+struct Case {
+    fixture: Fixture,
+    path: PathBuf,
+    model: Box<dyn Model>,
+    tokenizer: Tokenizer,
+}
+
+impl Case {
+    fn new(fixture: &str, spec: &ModelSpec) -> Self {
+        let path = models::files_of(spec).swap_remove(0);
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        Self {
+            fixture: serde_json::from_str(fixture).expect("the fixture parses"),
+            model: checkpoint.model(&Device::Cpu).unwrap().0,
+            tokenizer: checkpoint.tokenizer().unwrap(),
+            path,
+        }
+    }
+}
+
+static SMOLLM2: LazyLock<Case> = LazyLock::new(|| {
+    let spec = registry::find(STARTER).unwrap();
+    Case::new(include_str!("fixtures/parity/smollm2.json"), &spec)
 });
-static GGUF: LazyLock<Gguf> = LazyLock::new(|| Gguf::open(&models::files(STARTER)[0]).unwrap());
-static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder::load(&GGUF, &Device::Cpu).unwrap());
+static GEMMA3: LazyLock<Case> = LazyLock::new(|| {
+    let spec = ModelSpec::from_toml(include_str!("fixtures/parity/gemma3.toml")).unwrap();
+    Case::new(include_str!("fixtures/parity/gemma3.json"), &spec)
+});
+
+fn cases() -> [(&'static str, &'static Case); 2] {
+    [("smollm2", &SMOLLM2), ("gemma3", &GEMMA3)]
+}
 
 #[test]
 fn the_chat_template_gives_the_prompts_of_the_reference() {
-    let source = GGUF.string("tokenizer.chat_template").unwrap();
-    let template = ChatTemplate::new(source, "<|im_start|>", "<|im_end|>").unwrap();
-    for prompt in &FIXTURE.prompts {
+    let gguf = Gguf::open(&SMOLLM2.path).unwrap();
+    let template = ChatTemplate::from_gguf(&gguf, &SMOLLM2.tokenizer).unwrap();
+    for prompt in &SMOLLM2.fixture.prompts {
         let message = |role, content| Message { role, content };
         let system = prompt.system.as_deref().map(|text| message("system", text));
         let messages = system.into_iter().chain([message("user", &prompt.user)]);
@@ -73,11 +102,16 @@ fn the_chat_template_gives_the_prompts_of_the_reference() {
 
 #[test]
 fn the_tokenizer_gives_the_ids_of_the_reference() {
-    let tokenizer = Tokenizer::from_gguf(&GGUF).unwrap();
-    let prompts = FIXTURE.prompts.iter().map(|p| (&p.prompt, &p.ids));
-    let texts = FIXTURE.texts.iter().map(|t| (&t.text, &t.ids));
-    for (text, ids) in prompts.chain(texts) {
-        assert_eq!(tokenizer.encode(text).unwrap(), *ids, "{text:?}");
+    for (name, case) in cases() {
+        let prompts = case.fixture.prompts.iter().map(|p| (&p.prompt, &p.ids));
+        let texts = case.fixture.texts.iter().map(|t| (&t.text, &t.ids));
+        for (text, ids) in prompts.chain(texts) {
+            assert_eq!(
+                case.tokenizer.encode(text).unwrap(),
+                *ids,
+                "{name}: {text:?}"
+            );
+        }
     }
 }
 
@@ -89,29 +123,30 @@ fn the_tokenizer_gives_the_ids_of_the_reference() {
 )]
 fn after_every_token_of_the_reference_the_best_next_one_is_the_same() {
     let _turn = models::turn();
-    let (mut steps, mut ties, mut farthest) = (0, 0, 0f32);
-    for (number, prompt) in FIXTURE.prompts.iter().enumerate() {
-        let mut cache = DECODER
-            .cache(prompt.ids.len() + prompt.steps.len())
-            .unwrap();
-        let mut input = prompt.ids.clone();
-        for (place, step) in prompt.steps.iter().enumerate() {
-            let logits = DECODER.forward(&[&input], &mut [&mut cache]).unwrap();
-            let logits = logits.squeeze(0).unwrap().to_vec1::<f32>().unwrap();
-            let ours = best(&logits);
-            let difference = describe(number, place, step, ours, &logits);
-            if ours != step.ids[0] {
-                ties += 1;
-                assert!(is_tie(step), "{difference}");
+    for (name, case) in cases() {
+        let (mut steps, mut ties, mut farthest) = (0, 0, 0f32);
+        for (number, prompt) in case.fixture.prompts.iter().enumerate() {
+            let room = prompt.ids.len() + prompt.steps.len();
+            let mut cache = case.model.cache(room).unwrap();
+            let mut input = prompt.ids.clone();
+            for (place, step) in prompt.steps.iter().enumerate() {
+                let logits = case.model.forward(&[&input], &mut [&mut cache]).unwrap();
+                let logits = logits.squeeze(0).unwrap().to_vec1::<f32>().unwrap();
+                let ours = best(&logits);
+                if ours != step.ids[0] {
+                    ties += 1;
+                    let difference = describe(name, number, place, step, ours, &logits);
+                    assert!(is_tie(step), "{difference}");
+                }
+                for (id, logit) in step.ids.iter().zip(step.logits) {
+                    farthest = farthest.max((logits[*id as usize] - logit).abs());
+                }
+                steps += 1;
+                input = vec![step.ids[0]];
             }
-            for (id, logit) in step.ids.iter().zip(step.logits) {
-                farthest = farthest.max((logits[*id as usize] - logit).abs());
-            }
-            steps += 1;
-            input = vec![step.ids[0]];
         }
+        println!("{name}: {steps} tokens compared, {ties} ties, logits within {farthest}");
     }
-    println!("{steps} tokens compared, {ties} ties, logits within {farthest}");
 }
 
 #[test]
@@ -121,28 +156,27 @@ fn after_every_token_of_the_reference_the_best_next_one_is_the_same() {
 )]
 fn greedy_answers_are_those_of_the_reference() {
     let _turn = models::turn();
-    let mut compared = 0;
-    for (number, prompt) in FIXTURE.prompts.iter().enumerate() {
-        let row = Row {
-            prompt: Rc::new(prompt.ids.clone()),
-            max_tokens: prompt.steps.len(),
-            sampling: Sampling::greedy(),
-        };
-        let answers = generate(&*DECODER, &[row], &HashSet::new(), &mut |_, _| {}).unwrap();
-        assert_eq!(answers[0].len(), prompt.steps.len());
-        for (place, (step, ours)) in prompt.steps.iter().zip(&answers[0]).enumerate() {
-            if *ours != step.ids[0] {
-                assert!(
-                    is_tie(step),
-                    "{}",
-                    describe(number, place, step, *ours, &[])
-                );
-                break;
+    for (name, case) in cases() {
+        let mut compared = 0;
+        for (number, prompt) in case.fixture.prompts.iter().enumerate() {
+            let row = Row {
+                prompt: Rc::new(prompt.ids.clone()),
+                max_tokens: prompt.steps.len(),
+                sampling: Sampling::greedy(),
+            };
+            let answers = generate(&*case.model, &[row], &HashSet::new(), &mut |_, _| {}).unwrap();
+            assert_eq!(answers[0].len(), prompt.steps.len());
+            for (place, (step, ours)) in prompt.steps.iter().zip(&answers[0]).enumerate() {
+                if *ours != step.ids[0] {
+                    let difference = describe(name, number, place, step, *ours, &[]);
+                    assert!(is_tie(step), "{difference}");
+                    break;
+                }
+                compared += 1;
             }
-            compared += 1;
         }
+        println!("{name}: {compared} tokens equal");
     }
-    println!("{compared} tokens equal");
 }
 
 fn is_tie(step: &Step) -> bool {
@@ -156,10 +190,17 @@ fn best(logits: &[f32]) -> u32 {
     best.map_or(0, |(id, _)| id as u32)
 }
 
-fn describe(prompt: usize, place: usize, step: &Step, ours: u32, logits: &[f32]) -> String {
+fn describe(
+    name: &str,
+    prompt: usize,
+    place: usize,
+    step: &Step,
+    ours: u32,
+    logits: &[f32],
+) -> String {
     let logit = |id: u32| logits.get(id as usize);
     format!(
-        "prompt {prompt}, step {place}: llama.cpp writes {} (logit {}, next {} with {}), this program {ours}; \
+        "{name}, prompt {prompt}, step {place}: llama.cpp writes {} (logit {}, next {} with {}), this program {ours}; \
          its logits of these three: {:?} {:?} {:?}",
         step.ids[0],
         step.logits[0],

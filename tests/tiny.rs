@@ -6,9 +6,7 @@
 use std::path::Path;
 
 use candle_core::Device;
-use chapterize::engine::arch::decoder::Decoder;
-use chapterize::engine::batch::Model;
-use chapterize::engine::weights::Gguf;
+use chapterize::engine::checkpoint::Checkpoint;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -32,7 +30,8 @@ fn prompt() -> Vec<u32> {
 /// largest difference between logits.
 fn farthest(chunk: usize) -> f32 {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity/tiny.gguf");
-    let decoder = Decoder::load(&Gguf::open(&path).unwrap(), &Device::Cpu).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let (decoder, _) = checkpoint.model(&Device::Cpu).unwrap();
     let fixture: Fixture = serde_json::from_str(include_str!("fixtures/parity/tiny.json")).unwrap();
     let prompt = prompt();
     let mut cache = decoder.cache(prompt.len() + fixture.steps.len()).unwrap();

@@ -1,8 +1,10 @@
 //! What each subcommand does.
 
+mod list;
 pub mod models;
 mod output;
 pub mod summarize;
+mod weights;
 
 use std::fmt;
 use std::io::{self, Write};

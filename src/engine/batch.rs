@@ -1,6 +1,6 @@
 //! The seam between the decode loop and an architecture: packed rows in, logits out, state passed by the caller.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 
 /// What the decode loop needs of an architecture.
 ///
@@ -16,11 +16,47 @@ pub trait Model: Send + Sync {
 
     /// Bytes of cache that one token takes.
     fn cache_bytes_per_token(&self) -> usize;
+
+    /// Reads prompts and returns, for each, a cache with the room it asks for and the logits of the first token to
+    /// write, `(vocab)`. `passed` is called with the tokens of each pass.
+    ///
+    /// As written here for a decoder, the prompt itself goes through [`Model::forward`], one prompt at a time: the passes
+    /// are wide enough to be bound by arithmetic, and a prompt's results do not depend on its neighbours in any way.
+    /// An encoder-decoder encodes the prompts and starts the answers.
+    fn begin(
+        &self,
+        prompts: &[Prompt],
+        passed: &mut dyn FnMut(usize),
+    ) -> Result<Vec<(Cache, Vec<f32>)>> {
+        let begin = |prompt: &Prompt| {
+            let mut cache = self.cache(prompt.ids.len() + prompt.room)?;
+            let mut logits = Vec::new();
+            for chunk in prompt.ids.chunks(PREFILL_CHUNK) {
+                let last = self.forward(&[chunk], &mut [&mut cache])?;
+                logits = last.squeeze(D::Minus2)?.to_vec1::<f32>()?;
+                passed(chunk.len());
+            }
+            Ok((cache, logits))
+        };
+        prompts.iter().map(begin).collect()
+    }
+}
+
+/// Tokens of a prompt computed in one pass: bounds the memory of intermediate results.
+pub const PREFILL_CHUNK: usize = 512;
+
+/// A prompt, not empty, and how many tokens may be written after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Prompt<'a> {
+    pub ids: &'a [u32],
+    pub room: usize,
 }
 
 /// Keys and values of one sequence, per layer `(kv heads, capacity, head size)`.
 pub struct Cache {
     layers: Vec<(Tensor, Tensor)>,
+    /// Of an encoder-decoder: what its layers attend to in the source, `(heads, source tokens, head size)`.
+    pub cross: Vec<(Tensor, Tensor)>,
     len: usize,
     capacity: usize,
 }
@@ -36,6 +72,7 @@ impl Cache {
             layers: (0..layers)
                 .map(|_| Ok((zeros()?, zeros()?)))
                 .collect::<Result<_>>()?,
+            cross: Vec::new(),
             len: 0,
             capacity,
         })
@@ -85,6 +122,8 @@ impl Cache {
                 .iter()
                 .map(|(k, v)| Ok((copy(k)?, copy(v)?)))
                 .collect::<Result<_>>()?,
+            // Never written to, so it is shared.
+            cross: self.cross.clone(),
             ..*self
         })
     }

@@ -1,15 +1,16 @@
 //! The decode loop: requests in, texts out, many rows at a time.
 //!
 //! Rows that share a prompt (candidates for one chapter) compute it once and fork its cache. Rows run in waves
-//! whose caches fit a budget of memory; within a wave every step runs the weights once for all rows.
+//! whose caches fit a budget of memory; within a wave every step runs the weights once for all rows and all their beams.
 
 use std::collections::HashSet;
 use std::rc::Rc;
 
 use anyhow::{Result, ensure};
-use candle_core::D;
 
-use super::batch::{Cache, Model};
+use super::batch::{Cache, Model, Prompt};
+use super::beam::{self, BeamSearch};
+use super::generation::GenerationConfig;
 use super::sampler::{Sampler, Sampling};
 
 /// One text to generate.
@@ -21,18 +22,29 @@ pub struct Row {
     pub sampling: Sampling,
 }
 
-/// Tokens of a prompt computed in one pass: bounds the memory of intermediate results.
-const PREFILL_CHUNK: usize = 512;
-
 /// How much cache may live at once, in bytes.
 const CACHE_BUDGET: usize = 192 << 20;
 
-/// Generates every row. `progress` is called with the tokens (prompt and new) done and those there are at most.
-/// The text of a row depends on nothing but the row itself.
+/// Generates every row of a checkpoint that asks for nothing but where to stop; see [`generate_with`].
 pub fn generate(
     model: &dyn Model,
     rows: &[Row],
     stops: &HashSet<u32>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<u32>>> {
+    let config = GenerationConfig::plain(stops.clone());
+    generate_with(model, rows, &config, progress)
+}
+
+/// Generates every row, under the rules of the checkpoint and with its beams where the row is not sampled. A search with
+/// beams looks at the row's length only; its other settings are for single tokens.
+///
+/// `progress` is called with the tokens (prompt and new) done and those there are at most. The text of a row depends on
+/// nothing but the row itself, and does not hold the id that ended it.
+pub fn generate_with(
+    model: &dyn Model,
+    rows: &[Row],
+    config: &GenerationConfig,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u32>>> {
     ensure!(
@@ -41,124 +53,189 @@ pub fn generate(
     );
     let mut meter = Meter::new(rows, progress);
     let mut written = vec![Vec::new(); rows.len()];
-    for wave in waves(model, rows) {
-        let mut active = prefill_wave(model, rows, &wave, &mut meter)?;
+    for wave in waves(model, rows, config) {
+        let mut active = prefill_wave(model, (rows, &wave), config, &mut meter)?;
         while !active.is_empty() {
-            step(model, &mut active, stops, &mut written, &mut meter)?;
+            active = step(model, active, &mut written, &mut meter)?;
         }
     }
     Ok(written)
 }
 
-/// A row under way: its cache and the logits from which its next token is drawn.
-struct Active {
+/// A row under way: per beam its cache and the logits from which its next token is drawn.
+struct Active<'a> {
     row: usize,
     left: usize,
-    cache: Cache,
-    logits: Vec<f32>,
-    sampler: Sampler,
+    caches: Vec<Cache>,
+    logits: Vec<Vec<f32>>,
+    search: Search<'a>,
 }
 
-/// Draws a token for every active row, retires the finished, and runs the rest through the model.
-fn step(
+/// How a row finds its tokens.
+enum Search<'a> {
+    One {
+        sampler: Box<Sampler>,
+        text: Vec<u32>,
+        stops: &'a HashSet<u32>,
+        max_tokens: usize,
+    },
+    Beams(BeamSearch<'a>),
+}
+
+impl<'a> Search<'a> {
+    fn new(row: &Row, config: &'a GenerationConfig) -> Self {
+        let stops = &config.stops;
+        let rules = config.rules.for_length(row.max_tokens);
+        match beams(row, config) {
+            1 => Self::One {
+                sampler: Box::new(Sampler::new(
+                    row.sampling,
+                    &row.prompt,
+                    rules,
+                    row.max_tokens,
+                )),
+                text: Vec::new(),
+                stops,
+                max_tokens: row.max_tokens,
+            },
+            _ => Self::Beams(BeamSearch::new(config.beams, rules, stops, row.max_tokens)),
+        }
+    }
+
+    /// The beams of the next step: which of the present ones each continues, and with which token. None at the end.
+    fn next(&mut self, logits: &mut [Vec<f32>]) -> Vec<(usize, u32)> {
+        match self {
+            Self::One {
+                sampler,
+                text,
+                stops,
+                max_tokens,
+            } => {
+                let token = sampler.next(&mut logits[0], text);
+                if stops.contains(&token) {
+                    return Vec::new();
+                }
+                text.push(token);
+                let more = text.len() < *max_tokens;
+                more.then_some((0, token)).into_iter().collect()
+            }
+            Self::Beams(search) => search.next(logits),
+        }
+    }
+
+    fn into_text(self) -> Vec<u32> {
+        match self {
+            Self::One { text, .. } => text,
+            Self::Beams(search) => search.into_text(),
+        }
+    }
+}
+
+/// How many beams a row has at most.
+fn beams(row: &Row, config: &GenerationConfig) -> usize {
+    match row.sampling.temperature <= 0. {
+        true => config.beams.count.max(1),
+        false => 1,
+    }
+}
+
+/// Finds the next token or tokens of every active row, retires the finished, and runs the rest through the model.
+fn step<'a>(
     model: &dyn Model,
-    active: &mut Vec<Active>,
-    stops: &HashSet<u32>,
+    active: Vec<Active<'a>>,
     written: &mut [Vec<u32>],
     meter: &mut Meter<'_>,
-) -> Result<()> {
-    active.retain_mut(|a| {
-        let text = &mut written[a.row];
-        let token = a.sampler.next(&mut a.logits, text);
-        let ended = stops.contains(&token);
-        if !ended {
-            text.push(token);
-        }
+) -> Result<Vec<Active<'a>>> {
+    let mut going = Vec::with_capacity(active.len());
+    let mut tokens = Vec::with_capacity(active.len());
+    for mut a in active {
+        let next = a.search.next(&mut a.logits);
         a.left -= 1;
-        let more = !ended && a.left > 0;
-        meter.add(if more { 1 } else { 1 + a.left });
-        more
-    });
-    if active.is_empty() {
-        return Ok(());
+        if next.is_empty() {
+            meter.add(1 + a.left);
+            written[a.row] = a.search.into_text();
+            continue;
+        }
+        meter.add(1);
+        let (parents, next): (Vec<_>, Vec<_>) = next.into_iter().unzip();
+        a.caches = beam::follow(a.caches, &parents)?;
+        tokens.extend(next.into_iter().map(|token| [token]));
+        going.push(a);
     }
-    let last = active
-        .iter()
-        .map(|a| [written[a.row][written[a.row].len() - 1]])
+    if going.is_empty() {
+        return Ok(going);
+    }
+    let tokens = tokens.iter().map(|token| &token[..]).collect::<Vec<_>>();
+    let mut caches = going
+        .iter_mut()
+        .flat_map(|a| &mut a.caches)
         .collect::<Vec<_>>();
-    let tokens = last.iter().map(|t| &t[..]).collect::<Vec<_>>();
-    let mut caches = active.iter_mut().map(|a| &mut a.cache).collect::<Vec<_>>();
     let logits = model.forward(&tokens, &mut caches)?.to_vec2::<f32>()?;
-    for (a, logits) in active.iter_mut().zip(logits) {
-        a.logits = logits;
+    let mut logits = logits.into_iter();
+    for a in &mut going {
+        a.logits = logits.by_ref().take(a.caches.len()).collect();
     }
-    Ok(())
+    Ok(going)
 }
 
 /// Computes each distinct prompt of the wave once and gives every row a cache of its own.
-fn prefill_wave(
+fn prefill_wave<'a>(
     model: &dyn Model,
-    rows: &[Row],
-    wave: &[usize],
+    (rows, wave): (&[Row], &[usize]),
+    config: &'a GenerationConfig,
     meter: &mut Meter<'_>,
-) -> Result<Vec<Active>> {
-    let mut active = Vec::<Active>::with_capacity(wave.len());
-    for &row in wave {
+) -> Result<Vec<Active<'a>>> {
+    let wave = wave.iter().copied().filter(|&row| rows[row].max_tokens > 0);
+    // Rows that share a prompt, and the most room one of them asks for.
+    let mut shared = Vec::<(Vec<usize>, Prompt)>::new();
+    for row in wave {
         let Row {
-            prompt,
-            max_tokens,
-            sampling,
+            prompt, max_tokens, ..
         } = &rows[row];
-        if *max_tokens == 0 {
-            continue;
-        }
-        let twin = active
-            .iter()
-            .find(|a| Rc::ptr_eq(&rows[a.row].prompt, prompt));
-        let (cache, logits) = match twin {
-            Some(twin) if twin.cache.capacity() >= prompt.len() + max_tokens => {
-                (twin.cache.fork()?, twin.logits.clone())
+        match shared
+            .iter_mut()
+            .find(|(twins, _)| Rc::ptr_eq(&rows[twins[0]].prompt, prompt))
+        {
+            Some((twins, prompt)) => {
+                twins.push(row);
+                prompt.room = prompt.room.max(*max_tokens);
             }
-            _ => prefill(model, prompt, *max_tokens, meter)?,
-        };
-        active.push(Active {
-            row,
-            left: *max_tokens,
-            cache,
-            logits,
-            sampler: Sampler::new(*sampling, prompt),
-        });
+            None => shared.push((
+                vec![row],
+                Prompt {
+                    ids: prompt,
+                    room: *max_tokens,
+                },
+            )),
+        }
+    }
+    let prompts = shared.iter().map(|(_, prompt)| *prompt).collect::<Vec<_>>();
+    let begun = model.begin(&prompts, &mut |tokens| meter.add(tokens))?;
+    let start = |row: usize, cache, logits| Active {
+        row,
+        left: rows[row].max_tokens,
+        caches: vec![cache],
+        logits: vec![logits],
+        search: Search::new(&rows[row], config),
+    };
+    let mut active = Vec::new();
+    for ((twins, _), (cache, logits)) in shared.iter().zip(begun) {
+        let (first, others) = twins.split_at(1);
+        for &row in others {
+            active.push(start(row, cache.fork()?, logits.clone()));
+        }
+        active.push(start(first[0], cache, logits));
     }
     Ok(active)
 }
 
-/// Runs a prompt through the model and returns its cache and the logits after its last token.
-///
-/// One prompt at a time: the passes are wide enough to be bound by arithmetic, and a prompt's results then do
-/// not depend on its neighbours in any way.
-fn prefill(
-    model: &dyn Model,
-    prompt: &[u32],
-    max_tokens: usize,
-    meter: &mut Meter<'_>,
-) -> Result<(Cache, Vec<f32>)> {
-    let mut cache = model.cache(prompt.len() + max_tokens)?;
-    let mut logits = Vec::new();
-    for chunk in prompt.chunks(PREFILL_CHUNK) {
-        let last = model.forward(&[chunk], &mut [&mut cache])?;
-        logits = last.squeeze(D::Minus2)?.to_vec1::<f32>()?;
-        meter.add(chunk.len());
-    }
-    Ok((cache, logits))
-}
-
 /// Rows in the order given, cut where the next one's cache would not fit the budget any more.
-fn waves(model: &dyn Model, rows: &[Row]) -> Vec<Vec<usize>> {
+fn waves(model: &dyn Model, rows: &[Row], config: &GenerationConfig) -> Vec<Vec<usize>> {
     let budget = CACHE_BUDGET / model.cache_bytes_per_token();
     let mut waves = vec![Vec::new()];
     let mut used = 0;
     for (i, row) in rows.iter().enumerate() {
-        let need = row.prompt.len() + row.max_tokens;
+        let need = row.prompt.len() + beams(row, config) * row.max_tokens;
         if used + need > budget && used > 0 {
             waves.push(Vec::new());
             used = 0;

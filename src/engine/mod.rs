@@ -1,59 +1,75 @@
 //! Local inference: from a model file to generated text.
 //!
-//! `weights` and `tokenizer` read the file, `arch` computes logits, `generate` is the decode loop over the seam
-//! in `batch`, `template` turns messages into the prompt the checkpoint was trained on.
+//! `checkpoint` opens a file or folder; `weights` (over `gguf`, `safetensors` and `torch`), `tokenizer` and `template` read
+//! what it holds, `arch` computes logits, `generate` is the decode loop over the seam in `batch`, `think` removes a
+//! reasoning model's thoughts from the answer.
 
 pub mod arch;
 pub mod batch;
+pub mod beam;
+pub mod checkpoint;
 pub mod device;
 pub mod fake;
 pub mod generate;
+pub mod generation;
+pub mod gguf;
+pub mod safetensors;
 pub mod sampler;
 pub mod template;
+pub mod think;
 pub mod tokenizer;
+pub mod torch;
 pub mod weights;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use candle_core::Device;
 
-use self::arch::decoder::Decoder;
 use self::batch::Model;
+use self::checkpoint::Checkpoint;
 use self::generate::Row;
+use self::generation::GenerationConfig;
 use self::template::{ChatTemplate, Message};
 use self::tokenizer::Tokenizer;
-use self::weights::Gguf;
 use crate::summarize::{Llm, Request};
 
 /// A language model on a device, ready to answer.
 pub struct Engine {
     model: Box<dyn Model>,
     tokenizer: Tokenizer,
-    template: ChatTemplate,
+    /// `None` for an encoder-decoder, which reads a text and not a conversation.
+    template: Option<ChatTemplate>,
+    generation: GenerationConfig,
     window: usize,
+    /// Tokens the weights know.
+    vocab: usize,
     quantization: String,
 }
 
 impl Engine {
-    /// Loads a GGUF file: weights, tokenizer and chat template come from it.
+    /// Loads a `.gguf` file or a folder: weights, tokenizer and chat template come from it.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let gguf = Gguf::open(path)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let source = gguf.string("tokenizer.chat_template").with_context(
-            || "the checkpoint has no chat template; it is not tuned to follow instructions",
-        )?;
-        let template = ChatTemplate::new(source, &tokenizer.bos_token, &tokenizer.eos_token)
-            .with_context(|| path.display().to_string())?;
-        let decoder = Decoder::load(&gguf, device)?;
+        let checkpoint = Checkpoint::open(path)?;
+        let tokenizer = checkpoint.tokenizer()?;
+        let (template, generation) = match checkpoint.generation() {
+            Some(generation) => (None, generation.clone()),
+            None => (
+                Some(checkpoint.template(&tokenizer)?),
+                GenerationConfig::plain(tokenizer.stops.clone()),
+            ),
+        };
+        let (model, window) = checkpoint.model(device)?;
         Ok(Self {
-            window: decoder.config().window,
-            quantization: gguf.quantization(),
-            model: Box::new(decoder),
+            window,
+            vocab: checkpoint.vocab(),
+            quantization: checkpoint.weights.quantization(),
+            model,
             tokenizer,
             template,
+            generation,
         })
     }
 
@@ -64,6 +80,9 @@ impl Engine {
 
     /// The ids of a request's prompt, template included.
     fn prompt(&self, request: &Request) -> Result<Vec<u32>> {
+        let Some(template) = &self.template else {
+            return self.source(request);
+        };
         let mut messages = Vec::new();
         if let Some(system) = &request.system {
             messages.push(Message {
@@ -75,12 +94,49 @@ impl Engine {
             role: "user",
             content: &request.user,
         });
-        let mut text = self.template.render(&messages)?;
+        let mut text = template.render(&messages)?;
         text.push_str(&request.answer_start);
-        let ids = self.tokenizer.encode(&text)?;
+        let ids = self.known(self.tokenizer.encode(&text)?)?;
         ensure!(
             ids.len() + request.max_tokens <= self.window,
-            "a prompt of {} tokens and {} to write do not fit the model's window of {}",
+            "a prompt of {} tokens and {} to write do not fit the model's window of {}; choose a model with a larger one \
+             ('chapterize models list')",
+            ids.len(),
+            request.max_tokens,
+            self.window
+        );
+        Ok(ids)
+    }
+
+    /// Ids that are all in the weights' vocabulary, or an error.
+    fn known(&self, ids: Vec<u32>) -> Result<Vec<u32>> {
+        let unknown = ids.iter().find(|id| **id as usize >= self.vocab);
+        ensure!(
+            unknown.is_none(),
+            "the prompt has a token ({}) that the model's weights do not know; the tokenizer is not theirs",
+            unknown.unwrap_or(&0)
+        );
+        Ok(ids)
+    }
+
+    /// An answer without what stands in it for something else.
+    fn clean(&self, answer: &str) -> String {
+        match &self.template {
+            Some(_) => think::without_thoughts(answer),
+            // Pegasus was trained on texts whose line ends are written so.
+            None => answer.replace("<n>", "\n"),
+        }
+    }
+
+    /// The ids of what an encoder-decoder reads. It writes from the start; no words can be put into its mouth.
+    fn source(&self, request: &Request) -> Result<Vec<u32>> {
+        let system = request.system.as_deref().unwrap_or_default();
+        let text = [system, &request.user].join("\n");
+        let ids = self.known(self.tokenizer.encode_source(text.trim_start())?)?;
+        ensure!(
+            ids.len() <= self.window && request.max_tokens <= self.window,
+            "a source of {} tokens or {} to write do not fit the model's window of {} for each; choose a model \
+             with a larger one ('chapterize models list')",
             ids.len(),
             request.max_tokens,
             self.window
@@ -125,9 +181,9 @@ impl Llm for Engine {
                 sampling: request.sampling,
             });
         }
-        generate::generate(&*self.model, &rows, &self.tokenizer.stops, progress)?
+        generate::generate_with(&*self.model, &rows, &self.generation, progress)?
             .iter()
-            .map(|ids| self.tokenizer.decode(ids))
+            .map(|ids| Ok(self.clean(&self.tokenizer.decode(ids)?)))
             .collect()
     }
 }

@@ -33,17 +33,82 @@ impl Sampling {
     }
 }
 
+/// What a checkpoint asks of a text, token by token: the logits processors of transformers of the same names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The token before the first one written, which counts as written for `no_repeat_ngram`.
+    pub start: Option<u32>,
+    /// As in [`Sampling`].
+    pub no_repeat_ngram: usize,
+    /// A text does not end before it has so many tokens (`min_new_tokens`, `min_length`).
+    pub min_tokens: usize,
+    /// The tokens that end a text.
+    pub ends: Vec<u32>,
+    /// The first token, whatever the logits are (`forced_bos_token_id`).
+    pub first: Option<u32>,
+    /// The last token of a text that has not ended before, one of these (`forced_eos_token_id`).
+    pub last: Vec<u32>,
+}
+
+impl Rules {
+    /// The rules for a text of at most `max_tokens`. One that may not end before it must is meant to be shorter than what the
+    /// checkpoint was made for, a title: it ends where it likes.
+    pub fn for_length(&self, max_tokens: usize) -> Self {
+        let min_tokens = match self.min_tokens < max_tokens {
+            true => self.min_tokens,
+            false => 0,
+        };
+        Self {
+            min_tokens,
+            ..self.clone()
+        }
+    }
+
+    /// Excludes what may not come after `written`, in the order of transformers.
+    pub fn apply(&self, scores: &mut [f32], written: &[u32], max_tokens: usize) {
+        if self.no_repeat_ngram > 0 {
+            let history = self.start.iter().chain(written).copied();
+            forbid_repeats(scores, &history.collect::<Vec<_>>(), self.no_repeat_ngram);
+        }
+        if written.len() < self.min_tokens {
+            for id in &self.ends {
+                scores[*id as usize] = f32::NEG_INFINITY;
+            }
+        }
+        if written.is_empty() {
+            force(scores, self.first.as_slice());
+        }
+        if written.len() + 1 == max_tokens {
+            force(scores, &self.last);
+        }
+    }
+}
+
+/// Leaves only these ids, all alike; nothing changes where there are none.
+fn force(scores: &mut [f32], ids: &[u32]) {
+    if ids.is_empty() {
+        return;
+    }
+    scores.fill(f32::NEG_INFINITY);
+    for id in ids {
+        scores[*id as usize] = 0.;
+    }
+}
+
 /// The state of one row: its generator depends on its own seed only, so that a row's text does not depend on
 /// what else is in the batch.
 pub struct Sampler {
     sampling: Sampling,
+    rules: Rules,
+    max_tokens: usize,
     rng: ChaCha8Rng,
     /// The tokens of the prompt, each once.
     given: Vec<u32>,
 }
 
 impl Sampler {
-    pub fn new(sampling: Sampling, prompt: &[u32]) -> Self {
+    /// For a text after `prompt` of at most `max_tokens` under `rules`.
+    pub fn new(sampling: Sampling, prompt: &[u32], rules: Rules, max_tokens: usize) -> Self {
         let mut given = Vec::new();
         if sampling.copy_bias != 0. {
             given.extend_from_slice(prompt);
@@ -53,6 +118,8 @@ impl Sampler {
         Self {
             given,
             sampling,
+            rules,
+            max_tokens,
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
         }
     }
@@ -64,6 +131,7 @@ impl Sampler {
         }
         penalize(logits, written, self.sampling.repetition_penalty);
         forbid_repeats(logits, written, self.sampling.no_repeat_ngram);
+        self.rules.apply(logits, written, self.max_tokens);
         if self.sampling.temperature <= 0. {
             return argmax(logits);
         }
@@ -162,13 +230,17 @@ mod tests {
         }
     }
 
+    fn sampler(sampling: Sampling, prompt: &[u32]) -> Sampler {
+        Sampler::new(sampling, prompt, Rules::default(), 100)
+    }
+
     #[test]
     fn a_copy_bias_draws_towards_the_prompt() {
         let biased = Sampling {
             copy_bias: 2.,
             ..Sampling::greedy()
         };
-        let mut sampler = Sampler::new(biased, &[2, 2, 0]);
+        let mut sampler = sampler(biased, &[2, 2, 0]);
         // Given once or twice, the bias is the same.
         assert_eq!(sampler.next(&mut [0., 4., 2.5, 0.], &[]), 2);
         assert_eq!(sampler.next(&mut [0., 5., 2.5, 0.], &[]), 1);
@@ -176,7 +248,7 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_best() {
-        let mut sampler = Sampler::new(Sampling::greedy(), &[]);
+        let mut sampler = sampler(Sampling::greedy(), &[]);
         assert_eq!(sampler.next(&mut [0., 3., 3., 1.], &[]), 1);
     }
 
@@ -193,7 +265,7 @@ mod tests {
             no_repeat_ngram: 3,
             ..Sampling::greedy()
         };
-        let mut sampler = Sampler::new(sampling, &[]);
+        let mut sampler = sampler(sampling, &[]);
         let logits = [0., 1., 2., 3.];
         assert_eq!(sampler.next(&mut logits.clone(), &[1, 2, 3, 1, 2]), 2);
         assert_eq!(sampler.next(&mut logits.clone(), &[1, 2, 3, 2]), 3);
@@ -203,7 +275,7 @@ mod tests {
     #[test]
     fn the_same_seed_draws_the_same_tokens() {
         let draw = |seed| {
-            let mut sampler = Sampler::new(sampled(seed), &[]);
+            let mut sampler = sampler(sampled(seed), &[]);
             (0..50)
                 .map(|_| sampler.next(&mut [1., 1.2, 0.8, 1.1], &[]))
                 .collect::<Vec<_>>()
@@ -214,7 +286,7 @@ mod tests {
 
     #[test]
     fn top_p_never_draws_from_the_tail() {
-        let mut sampler = Sampler::new(sampled(1), &[]);
+        let mut sampler = sampler(sampled(1), &[]);
         // Probabilities 0.70, 0.21, 0.08, 0.01: the first two reach 0.9.
         for _ in 0..500 {
             assert!(sampler.next(&mut [4.2, 3., 2., 0.], &[]) < 2);
@@ -223,17 +295,57 @@ mod tests {
 
     #[test]
     fn draws_follow_the_probabilities() {
-        let mut sampler = Sampler::new(
-            Sampling {
-                top_p: 1.,
-                ..sampled(3)
-            },
-            &[],
-        );
+        let whole = Sampling {
+            top_p: 1.,
+            ..sampled(3)
+        };
+        let mut sampler = sampler(whole, &[]);
         let zeros = (0..4000)
             .filter(|_| sampler.next(&mut [1., 0.], &[]) == 0)
             .count() as f32;
         // e / (e + 1) = 0.731; three standard deviations are 0.021.
         assert!((zeros / 4000. - 0.731).abs() < 0.021);
+    }
+
+    /// The ids that the rules leave after `written`, of five.
+    fn left(rules: &Rules, written: &[u32], max_tokens: usize) -> Vec<u32> {
+        let mut scores = [1., 2., 3., 4., 5.];
+        rules.apply(&mut scores, written, max_tokens);
+        let left = (0..).zip(scores).filter(|(_, score)| score.is_finite());
+        left.map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn the_rules_hold_where_they_are_meant_to() {
+        let rules = Rules {
+            start: Some(0),
+            no_repeat_ngram: 2,
+            min_tokens: 2,
+            ends: vec![4],
+            first: Some(3),
+            last: vec![4],
+        };
+        assert_eq!(left(&rules, &[], 9), [3]);
+        // Too short to end.
+        assert_eq!(left(&rules, &[3], 9), [0, 1, 2, 3]);
+        assert_eq!(left(&rules, &[3, 1], 9), [0, 1, 2, 3, 4]);
+        // The token 3 has followed 0, which is the start; 1 has followed 3.
+        assert_eq!(left(&rules, &[3, 1, 0], 9), [0, 1, 2, 4]);
+        assert_eq!(left(&rules, &[3, 1, 0, 1, 3], 9), [0, 2, 3, 4]);
+        assert_eq!(left(&rules, &[3, 1], 3), [4]);
+        // The only token is the first and the last.
+        assert_eq!(left(&rules, &[], 1), [4]);
+        assert_eq!(left(&Rules::default(), &[3, 3], 3), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_text_that_must_end_before_it_may_ends_where_it_likes() {
+        let rules = Rules {
+            min_tokens: 30,
+            ends: vec![4],
+            ..Rules::default()
+        };
+        assert_eq!(rules.for_length(31), rules);
+        assert_eq!(left(&rules.for_length(30), &[], 30), [0, 1, 2, 3, 4]);
     }
 }

@@ -2,14 +2,21 @@
 //!
 //! A large file is answered with a redirect (302) to an absolute address that knows nothing of the repository, as
 //! LFS files are; a small one with a redirect (307) to a path on the hub itself, as files kept in git are.
+#![allow(dead_code)]
+
+#[path = "http.rs"]
+mod http;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use http::Request;
+use http::{head, read_request};
 
 /// Where the real hub keeps a file, which decides how it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +31,12 @@ pub enum Trouble {
     None,
     /// Every request gets this status.
     Status(u16),
+    /// Everybody may see the list, but files only with a token whose owner accepted the terms.
+    Gated,
     /// The connection ends before this byte of any file is sent.
     CutAt(usize),
     /// The same, but only the first time.
     CutOnceAt(usize),
-}
-
-/// A request as it came in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    pub path: String,
-    pub authorization: Option<String>,
-    /// First byte and last byte, where a last one was asked for.
-    pub range: Option<(usize, Option<usize>)>,
 }
 
 /// Serves files of repositories until it is dropped.
@@ -53,6 +53,10 @@ struct Shared {
 
 struct State {
     files: HashMap<String, Stored>,
+    /// Branches and tags, as `repo@name`, and their commits.
+    refs: HashMap<String, String>,
+    /// Whether the list gives sizes and hashes; a mirror's may not.
+    blobs: bool,
     trouble: Trouble,
     requests: Vec<Request>,
 }
@@ -65,6 +69,23 @@ struct Stored {
     storage: Storage,
 }
 
+impl Stored {
+    /// As the list has it.
+    fn listed(&self, name: &str, blobs: bool) -> String {
+        let (size, etag) = (self.body.len(), &self.etag);
+        let more = match self.storage {
+            _ if !blobs => String::new(),
+            Storage::Git => format!(",\"size\":{size},\"blobId\":\"{etag}\""),
+            Storage::Lfs => {
+                let pointer = "f".repeat(40);
+                let lfs = format!("{{\"sha256\":\"{etag}\",\"size\":{size},\"pointerSize\":134}}");
+                format!(",\"size\":{size},\"blobId\":\"{pointer}\",\"lfs\":{lfs}")
+            }
+        };
+        format!("{{\"rfilename\":\"{name}\"{more}}}")
+    }
+}
+
 impl HubServer {
     pub fn start() -> Self {
         without_proxies();
@@ -75,6 +96,8 @@ impl HubServer {
             stop: AtomicBool::new(false),
             state: Mutex::new(State {
                 files: HashMap::new(),
+                refs: HashMap::new(),
+                blobs: true,
                 trouble: Trouble::None,
                 requests: Vec::new(),
             }),
@@ -89,7 +112,8 @@ impl HubServer {
         format!("http://{}", self.shared.address)
     }
 
-    /// Puts a file into a repository at a commit. `hash` is what the hub claims the file's hash to be.
+    /// Puts a file into a repository at a commit. `hash` is what the hub claims the file's hash to be: a sha256 for
+    /// LFS, a git id for git.
     pub fn put(
         &self,
         repo: &str,
@@ -101,15 +125,23 @@ impl HubServer {
     ) {
         let stored = Stored {
             body: body.to_vec(),
-            etag: match storage {
-                Storage::Git => hash[..40].into(),
-                Storage::Lfs => hash.into(),
-            },
+            etag: hash.into(),
             commit: commit.into(),
             storage,
         };
         let path = format!("{repo}/resolve/{commit}/{name}");
         self.shared.state().files.insert(path, stored);
+    }
+
+    /// Makes a branch or tag stand for a commit.
+    pub fn set_ref(&self, repo: &str, name: &str, commit: &str) {
+        let key = format!("{repo}@{name}");
+        self.shared.state().refs.insert(key, commit.into());
+    }
+
+    /// Lists names only from now on.
+    pub fn without_blobs(&self) {
+        self.shared.state().blobs = false;
     }
 
     pub fn trouble(&self, trouble: Trouble) {
@@ -160,8 +192,15 @@ impl Shared {
             let stored = state.files.get(resource(&request.path)).cloned();
             (stored, state.trouble)
         };
+        let listing = request.path.strip_prefix("/api/models/");
         let answer = match (trouble, stored) {
             (Trouble::Status(status), _) => head(status, &[], 0).into_bytes(),
+            _ if listing.is_some() => self
+                .list(listing.unwrap_or_default(), &request)
+                .into_bytes(),
+            (Trouble::Gated, _) if request.authorization.is_none() => {
+                head(401, &[], 0).into_bytes()
+            }
             (_, None) => head(404, &[], 0).into_bytes(),
             (_, Some(stored)) => match self.redirect(&request.path, &stored) {
                 Some(answer) => answer.into_bytes(),
@@ -170,6 +209,52 @@ impl Shared {
         };
         stream.write_all(&answer)?;
         stream.flush()
+    }
+
+    /// The answer to `GET /api/models/{repo}/revision/{revision}`.
+    fn list(&self, path: &str, request: &Request) -> String {
+        let state = self.state();
+        let path = path.split('?').next().unwrap_or_default();
+        let (repo, revision) = path.split_once("/revision/").unwrap_or((path, "main"));
+        let revision = revision.replace("%2F", "/");
+        let at = |commit: &str| format!("{repo}/resolve/{commit}/");
+        let refs = state.refs.get(&format!("{repo}@{revision}"));
+        let commit = refs.unwrap_or(&revision);
+        let inside = |path: &String, start: &str| path.starts_with(start);
+        if !state
+            .files
+            .keys()
+            .any(|path| inside(path, &format!("{repo}/")))
+        {
+            let status = if request.authorization.is_some() {
+                404
+            } else {
+                401
+            };
+            return head(status, &[("x-error-code", "RepoNotFound".into())], 0);
+        }
+        let mut files = state
+            .files
+            .iter()
+            .filter(|(path, _)| inside(path, &at(commit)));
+        let siblings = files.by_ref().map(|(path, stored)| {
+            let name = path[at(commit).len()..].to_string();
+            stored.listed(&name, state.blobs)
+        });
+        let siblings = siblings.collect::<Vec<_>>();
+        if siblings.is_empty() {
+            return head(404, &[("x-error-code", "RevisionNotFound".into())], 0);
+        }
+        let gated = if state.trouble == Trouble::Gated {
+            "\"manual\""
+        } else {
+            "false"
+        };
+        let body = format!(
+            "{{\"sha\":\"{commit}\",\"gated\":{gated},\"siblings\":[{}]}}",
+            siblings.join(",")
+        );
+        head(200, &[], body.len()) + &body
     }
 
     /// The bytes asked for, as far as the line holds: nothing at all where it breaks before the first of them.
@@ -248,45 +333,6 @@ fn file_head(request: &Request, stored: &Stored, start: usize, end: usize) -> St
     let size = stored.body.len();
     fields.push(("content-range", format!("bytes {start}-{}/{size}", end - 1)));
     head(206, &fields, end - start)
-}
-
-fn head(status: u16, fields: &[(&str, String)], length: usize) -> String {
-    let mut head = format!("HTTP/1.1 {status} Test\r\nconnection: close\r\n");
-    for (name, value) in fields {
-        head += &format!("{name}: {value}\r\n");
-    }
-    head + &format!("content-length: {length}\r\n\r\n")
-}
-
-/// `None` where the client only looked whether somebody is there.
-fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
-    let mut lines = BufReader::new(stream).lines();
-    let Some(first) = lines.next().transpose()? else {
-        return Ok(None);
-    };
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let mut request = Request {
-        path: path.into(),
-        authorization: None,
-        range: None,
-    };
-    for line in lines {
-        let line = line?;
-        let Some((name, value)) = line.split_once(':') else {
-            break;
-        };
-        match name.to_lowercase().as_str() {
-            "authorization" => request.authorization = Some(value.trim().into()),
-            "range" => request.range = parse_range(value.trim()),
-            _ => {}
-        }
-    }
-    Ok(Some(request))
-}
-
-fn parse_range(value: &str) -> Option<(usize, Option<usize>)> {
-    let (start, last) = value.strip_prefix("bytes=")?.split_once('-')?;
-    Some((start.parse().ok()?, last.parse().ok()))
 }
 
 /// An address at which nobody listens, and at which nobody can start to while this lives: it is the near end of a

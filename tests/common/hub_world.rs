@@ -1,12 +1,16 @@
 //! A hub with files, a cache, and what tests of both have to look at.
+#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chapterize::cache::Cache;
-use chapterize::hub::Hub;
+use chapterize::cache::{Cache, State};
+use chapterize::hub::{Fit, Hub};
+use chapterize::model_ref::HubId;
 use chapterize::progress::Progress;
 use chapterize::registry::ModelSpec;
+use chapterize::repo::{Checkpoint, Wanted};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -23,27 +27,38 @@ pub const CONFIG: &str = "config.json";
 pub struct World {
     pub server: HubServer,
     pub hub: Hub,
-    pub spec: ModelSpec,
+    pub wanted: Wanted,
     folder: TempDir,
 }
 
 pub fn world(files: &[(&str, &[u8])]) -> World {
     let server = HubServer::start();
     for (name, body) in files {
-        let storage = if name.ends_with(".json") {
-            Storage::Git
-        } else {
-            Storage::Lfs
-        };
-        server.put(REPO, REVISION, name, body, &hash(body), storage);
+        put(&server, REVISION, name, body);
     }
+    server.set_ref(REPO, "main", REVISION);
     let folder = tempfile::tempdir().unwrap();
     World {
         hub: Hub::new(Cache::at(folder.path()), &server.url(), None),
-        spec: spec(files),
+        wanted: spec(files).wanted().unwrap(),
         server,
         folder,
     }
+}
+
+/// Puts a file on the hub as the real one would keep it.
+pub fn put(server: &HubServer, commit: &str, name: &str, body: &[u8]) {
+    match name.ends_with(".json") {
+        true => server.put(REPO, commit, name, body, &git_id(body), Storage::Git),
+        false => server.put(REPO, commit, name, body, &hash(body), Storage::Lfs),
+    }
+}
+
+/// The same world, where a user asks for a hub id.
+pub fn world_of(id: &str, files: &[(&str, &[u8])]) -> World {
+    let mut world = world(files);
+    world.wanted = HubId::parse(id).unwrap().wanted();
+    world
 }
 
 impl World {
@@ -52,21 +67,41 @@ impl World {
     }
 
     pub fn get(&self) -> Result<Vec<PathBuf>, String> {
-        let files = self.hub.get(&self.spec, Progress::hidden());
-        files.map_err(|error| format!("{error:#}"))
+        got(&self.hub, &self.wanted)
     }
 
     pub fn fetch(&self) -> Result<(), String> {
-        let done = self.hub.fetch(&self.spec, Progress::hidden());
-        done.map_err(|error| format!("{error:#}"))
+        let done = self
+            .hub
+            .fetch(&self.wanted, Fit::Required, Progress::hidden());
+        done.map(drop).map_err(|error| format!("{error:#}"))
     }
 
     /// The same cache, but nobody answers at the endpoint: whatever succeeds made no request.
     pub fn get_without_hub(&self) -> Result<Vec<PathBuf>, String> {
         let nobody = NoHub::new();
         let hub = Hub::new(self.hub.cache.clone(), &nobody.url(), None);
-        let files = hub.get(&self.spec, Progress::hidden());
-        files.map_err(|error| format!("{error:#}"))
+        got(&hub, &self.wanted)
+    }
+
+    /// What the cache makes of what is wanted.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let found = self.hub.cache.resolve(&self.wanted);
+        found.unwrap().expect("a commit and its files")
+    }
+
+    /// The path of a file in the cache, at the usual commit.
+    pub fn pointer(&self, name: &str) -> PathBuf {
+        self.repo().join("snapshots").join(REVISION).join(name)
+    }
+
+    pub fn state(&self, rehash: bool) -> State {
+        let state = self.hub.cache.state(&self.checkpoint(), rehash);
+        state.unwrap()
+    }
+
+    pub fn remove(&self) -> u64 {
+        self.hub.cache.remove(&self.checkpoint()).unwrap()
     }
 
     /// Puts a file into the cache as the Python client does: a blob, and a relative link to it.
@@ -79,6 +114,13 @@ impl World {
         std::os::unix::fs::symlink(Path::new("../../blobs").join(blob), &pointer).unwrap();
         pointer
     }
+}
+
+fn got(hub: &Hub, wanted: &Wanted) -> Result<Vec<PathBuf>, String> {
+    let local = hub.get(wanted, Progress::hidden());
+    local
+        .map(|local| local.paths())
+        .map_err(|error| format!("{error:#}"))
 }
 
 pub fn spec(files: &[(&str, &[u8])]) -> ModelSpec {
@@ -108,6 +150,13 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 pub fn hash(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Git's name of a content.
+pub fn git_id(bytes: &[u8]) -> String {
+    let mut hasher = Sha1::new_with_prefix(format!("blob {}\0", bytes.len()));
+    hasher.update(bytes);
+    format!("{:x}", hasher.finalize())
 }
 
 /// Every file and link below a folder, empty where there is none.

@@ -1,102 +1,34 @@
-//! Decoder-only transformers of the Llama family (Touvron et al. 2023; reference: `modeling_llama.py` of
-//! transformers and `llama-model.cpp` of llama.cpp, whose tensor names GGUF files use).
+//! Decoder-only transformers: one forward pass for all families, whose differences are switches of [`Config`].
+//!
+//! References: the modelling files of transformers, and `llama-model.cpp` of llama.cpp for GGUF files. Llama: Touvron et
+//! al. 2023, Grattafiori et al. 2024. Sliding windows: Jiang et al. 2023. Norms of queries and keys: Henry et al. 2020.
+
+mod load;
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
 
-use super::attention::{attend_rows, attention};
-use super::layers::{Linear, RmsNorm, Rope, last_rows, swiglu};
+use super::attention::{Mask, Scores, attend_rows, attention};
+use super::config::{Config, LayerConfig, QkNorm};
+use super::layers::{Linear, RmsNorm, last_rows};
+use super::rope::{Angles, Rope, Span};
 use crate::engine::batch::{Cache, Model};
-use crate::engine::weights::{Gguf, rotate_halves};
-
-/// Sizes, as the GGUF metadata gives them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    pub hidden: usize,
-    pub layers: usize,
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
-    pub feed_forward: usize,
-    pub vocab: usize,
-    pub window: usize,
-    pub rope_base: f32,
-    pub norm_eps: f32,
-}
-
-impl Config {
-    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
-        let arch = gguf.string("general.architecture")?;
-        if arch != "llama" {
-            bail!(
-                "{}: architecture '{arch}' is not supported; supported: llama",
-                gguf.path().display()
-            );
-        }
-        let key = |name: &str| format!("{arch}.{name}");
-        let hidden = gguf.usize(&key("embedding_length"))?;
-        let heads = gguf.usize(&key("attention.head_count"))?;
-        Ok(Self {
-            hidden,
-            heads,
-            layers: gguf.usize(&key("block_count"))?,
-            kv_heads: gguf.usize(&key("attention.head_count_kv")).unwrap_or(heads),
-            head_dim: gguf
-                .usize(&key("attention.key_length"))
-                .unwrap_or(hidden / heads),
-            feed_forward: gguf.usize(&key("feed_forward_length"))?,
-            vocab: gguf.array("tokenizer.ggml.tokens")?.len(),
-            window: gguf.usize(&key("context_length"))?,
-            rope_base: gguf.f32(&key("rope.freq_base")).unwrap_or(10_000.),
-            norm_eps: gguf.f32(&key("attention.layer_norm_rms_epsilon"))?,
-        })
-    }
-}
 
 struct Layer {
-    attn_norm: RmsNorm,
+    config: LayerConfig,
+    /// Before and after attention, before and after the feed-forward layer; where they are.
+    norms: [Option<RmsNorm>; 4],
     q: Linear,
     k: Linear,
     v: Linear,
+    /// Of queries and keys.
+    qk_norms: Option<(RmsNorm, RmsNorm)>,
     output: Linear,
-    ffn_norm: RmsNorm,
     gate: Linear,
     up: Linear,
     down: Linear,
-}
-
-impl Layer {
-    fn load(gguf: &Gguf, index: usize, c: &Config, device: &Device) -> Result<Self> {
-        let name = |part: &str| format!("blk.{index}.{part}.weight");
-        let norm = |part: &str| -> Result<RmsNorm> {
-            let weight = gguf.float(&name(part), &[c.hidden], device)?;
-            Ok(RmsNorm::new(weight, c.norm_eps))
-        };
-        let linear = |part: &str, out: usize, input: usize| -> Result<Linear> {
-            let weight = gguf.quantized(&name(part), &[out, input], device)?;
-            Ok(Linear::new(Arc::new(weight))?)
-        };
-        let rotated = |part: &str, heads: usize| -> Result<Linear> {
-            let stored = gguf.quantized(&name(part), &[heads * c.head_dim, c.hidden], device)?;
-            Ok(Linear::new(Arc::new(rotate_halves(
-                &stored, heads, device,
-            )?))?)
-        };
-        Ok(Self {
-            attn_norm: norm("attn_norm")?,
-            q: rotated("attn_q", c.heads)?,
-            k: rotated("attn_k", c.kv_heads)?,
-            v: linear("attn_v", c.kv_heads * c.head_dim, c.hidden)?,
-            output: linear("attn_output", c.hidden, c.heads * c.head_dim)?,
-            ffn_norm: norm("ffn_norm")?,
-            gate: linear("ffn_gate", c.feed_forward, c.hidden)?,
-            up: linear("ffn_up", c.feed_forward, c.hidden)?,
-            down: linear("ffn_down", c.hidden, c.feed_forward)?,
-        })
-    }
 }
 
 /// A loaded decoder. Holds weights only; every sequence's state is in the caller's [`Cache`].
@@ -107,33 +39,10 @@ pub struct Decoder {
     layers: Vec<Layer>,
     norm: RmsNorm,
     head: Linear,
-    rope: Rope,
+    ropes: Vec<Rope>,
 }
 
 impl Decoder {
-    pub fn load(gguf: &Gguf, device: &Device) -> Result<Self> {
-        let config = Config::from_gguf(gguf)?;
-        let table = [config.vocab, config.hidden];
-        let embedding = Arc::new(gguf.quantized("token_embd.weight", &table, device)?);
-        // Where there is no output matrix, the embedding is tied to it.
-        let head = match gguf.has("output.weight") {
-            true => Arc::new(gguf.quantized("output.weight", &table, device)?),
-            false => embedding.clone(),
-        };
-        let norm = gguf.float("output_norm.weight", &[config.hidden], device)?;
-        Ok(Self {
-            layers: (0..config.layers)
-                .map(|i| Layer::load(gguf, i, &config, device))
-                .collect::<Result<_>>()?,
-            norm: RmsNorm::new(norm, config.norm_eps),
-            head: Linear::new(head)?,
-            rope: Rope::new(config.head_dim, config.rope_base, config.window, device)?,
-            embedding,
-            device: device.clone(),
-            config,
-        })
-    }
-
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -143,74 +52,138 @@ impl Decoder {
         &self,
         index: usize,
         x: &Tensor,
-        (cos, sin): &(Tensor, Tensor),
-        lengths: &[usize],
+        (angles, spans): (&[Angles], &[Span]),
         caches: &[&mut Cache],
     ) -> candle_core::Result<Tensor> {
-        let (c, layer) = (&self.config, &self.layers[index]);
-        let t = x.dim(0)?;
-        // (T, H * d) -> (1, T, H, d) -> rotated -> (T, H, d)
-        let rotate = |x: Tensor, heads: usize| {
-            let x = x.reshape((1, t, heads, c.head_dim))?;
-            candle_nn::rotary_emb::rope_thd(&x, cos, sin)?.squeeze(0)
-        };
-        let q = rotate(layer.q.forward(x)?, c.heads)?;
-        let k = rotate(layer.k.forward(x)?, c.kv_heads)?;
-        let v = layer.v.forward(x)?.reshape((t, c.kv_heads, c.head_dim))?;
-        let mut held = Vec::with_capacity(lengths.len());
+        let layer = &self.layers[index];
+        let (q, k, v) = self.heads(layer, x, angles)?;
+        let mut held = Vec::with_capacity(spans.len());
         let mut start = 0;
-        for (len, cache) in lengths.iter().zip(caches) {
+        for (span, cache) in spans.iter().zip(caches) {
             // (T, KV, d) -> (KV, t, d)
-            let span = |x: &Tensor| x.narrow(0, start, *len)?.transpose(0, 1)?.contiguous();
-            held.push(cache.append(index, &span(&k)?, &span(&v)?)?);
-            start += len;
+            let of = |x: &Tensor| x.narrow(0, start, span.len)?.transpose(0, 1)?.contiguous();
+            let (keys, values) = cache.append(index, &of(&k)?, &of(&v)?)?;
+            held.push(match layer.config.window {
+                // Nothing older is seen by any of the new tokens.
+                Some(window) => (
+                    newest(&keys, window + span.len - 1)?,
+                    newest(&values, window + span.len - 1)?,
+                ),
+                None => (keys, values),
+            });
+            start += span.len;
         }
-        if self.device.is_cpu() && lengths.iter().all(|len| *len == 1) {
-            return layer.output.forward(&attend_rows(&q, &held)?);
+        let scale = self.config.attention_scale;
+        if self.device.is_cpu() && spans.iter().all(|span| span.len == 1) {
+            return layer.output.forward(&attend_rows(&q, &held, scale)?);
         }
-        let mut rows = Vec::with_capacity(lengths.len());
+        let scores = Scores {
+            scale,
+            mask: layer.config.window.map_or(Mask::Causal, Mask::Window),
+            bias: None,
+        };
+        let mut rows = Vec::with_capacity(spans.len());
         let mut start = 0;
-        for (len, (keys, values)) in lengths.iter().zip(&held) {
-            rows.push(attention(&q.narrow(0, start, *len)?, keys, values)?);
-            start += len;
+        for (span, (keys, values)) in spans.iter().zip(&held) {
+            let q = q.narrow(0, start, span.len)?;
+            rows.push(attention(&q, keys, values, scores)?);
+            start += span.len;
         }
         layer.output.forward(&Tensor::cat(&rows, 0)?)
+    }
+
+    /// Queries `(T, H, d)`, keys and values `(T, KV, d)`, normalised and rotated.
+    fn heads(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        angles: &[Angles],
+    ) -> candle_core::Result<(Tensor, Tensor, Tensor)> {
+        let c = &self.config;
+        let t = x.dim(0)?;
+        let norms = layer.qk_norms.as_ref();
+        let norms = (norms.map(|(q, _)| q), norms.map(|(_, k)| k));
+        let place = |mut x: Tensor, heads: usize, norm: Option<&RmsNorm>| {
+            if let (Some(norm), QkNorm::Row) = (norm, c.qk_norm) {
+                x = norm.forward(&x)?;
+            }
+            x = x.reshape((t, heads, c.head_dim))?;
+            if let (Some(norm), QkNorm::Head) = (norm, c.qk_norm) {
+                x = norm.forward(&x)?;
+            }
+            match layer.config.rope {
+                Some(rope) => self.ropes[rope].rotate(&x, &angles[rope]),
+                None => Ok(x),
+            }
+        };
+        let q = place(layer.q.forward(x)?, c.heads, norms.0)?;
+        let k = place(layer.k.forward(x)?, c.kv_heads, norms.1)?;
+        let v = layer.v.forward(x)?.reshape((t, c.kv_heads, c.head_dim))?;
+        Ok((q, k, v))
+    }
+
+    fn feed_forward(&self, layer: &Layer, x: &Tensor) -> candle_core::Result<Tensor> {
+        let gate = self.config.activation.apply(&layer.gate.forward(x)?)?;
+        layer.down.forward(&(gate * layer.up.forward(x)?)?)
     }
 }
 
 impl Model for Decoder {
     fn forward(&self, rows: &[&[u32]], caches: &mut [&mut Cache]) -> candle_core::Result<Tensor> {
-        let lengths = rows.iter().map(|row| row.len()).collect::<Vec<_>>();
-        let positions = caches
-            .iter()
-            .zip(&lengths)
-            .flat_map(|(cache, len)| cache.len() as u32..(cache.len() + len) as u32)
-            .collect::<Vec<_>>();
-        let rope = self.rope.at(&Tensor::new(positions, &self.device)?)?;
-        let mut x = self
-            .embedding
-            .embedding(&Tensor::new(rows.concat(), &self.device)?)?;
+        let spans = rows.iter().zip(&*caches).map(|(row, cache)| Span {
+            start: cache.len(),
+            len: row.len(),
+            capacity: cache.capacity(),
+        });
+        let spans = spans.collect::<Vec<_>>();
+        let angles = self.ropes.iter().map(|rope| rope.at(&spans));
+        let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
+        let ids = Tensor::new(rows.concat(), &self.device)?;
+        let mut x = scaled(self.embedding.embedding(&ids)?, self.config.embedding_scale)?;
+        let residual = self.config.residual_scale;
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = layer.attn_norm.forward(&x)?;
-            x = (x + self.attend(index, &normed, &rope, &lengths, caches)?)?;
-            let normed = layer.ffn_norm.forward(&x)?;
-            let inner = swiglu(&layer.gate.forward(&normed)?, &layer.up.forward(&normed)?)?;
-            x = (x + layer.down.forward(&inner)?)?;
+            let [before, after, before_ffn, after_ffn] = layer.norms.each_ref().map(Option::as_ref);
+            let added = self.attend(index, &normed(before, &x)?, (&angles, &spans), caches)?;
+            x = (x + scaled(normed(after, &added)?, residual)?)?;
+            let added = self.feed_forward(layer, &normed(before_ffn, &x)?)?;
+            x = (x + scaled(normed(after_ffn, &added)?, residual)?)?;
         }
-        for (cache, len) in caches.iter_mut().zip(&lengths) {
-            cache.advance(*len);
+        for (cache, span) in caches.iter_mut().zip(&spans) {
+            cache.advance(span.len);
         }
         // Only the last token of each row is asked for its successor.
-        self.head
-            .forward(&self.norm.forward(&last_rows(&x, &lengths)?)?)
+        let lengths = spans.iter().map(|span| span.len).collect::<Vec<_>>();
+        let last = self.norm.forward(&last_rows(&x, &lengths)?)?;
+        scaled(self.head.forward(&last)?, self.config.logit_scale)
     }
 
     fn cache(&self, capacity: usize) -> candle_core::Result<Cache> {
         let shape = (self.config.kv_heads, capacity, self.config.head_dim);
-        Cache::new(self.config.layers, shape, &self.device)
+        Cache::new(self.config.layers.len(), shape, &self.device)
     }
 
     fn cache_bytes_per_token(&self) -> usize {
-        2 * self.config.layers * self.config.kv_heads * self.config.head_dim * size_of::<f32>()
+        let c = &self.config;
+        2 * c.layers.len() * c.kv_heads * c.head_dim * size_of::<f32>()
     }
+}
+
+fn normed(norm: Option<&RmsNorm>, x: &Tensor) -> candle_core::Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => Ok(x.clone()),
+    }
+}
+
+fn scaled(x: Tensor, scale: f32) -> candle_core::Result<Tensor> {
+    match scale == 1. {
+        true => Ok(x),
+        false => x * f64::from(scale),
+    }
+}
+
+/// The last tokens of keys or values `(KV, len, d)`.
+fn newest(x: &Tensor, count: usize) -> candle_core::Result<Tensor> {
+    let len = x.dim(1)?;
+    x.narrow(1, len.saturating_sub(count), count.min(len))
 }

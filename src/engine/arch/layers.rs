@@ -3,37 +3,55 @@
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{D, DType, Device, Module, Result, Tensor};
+use candle_core::{D, Module, Result, Tensor};
+use serde::Deserialize;
 
+use super::half::HalfWeight;
 use super::kernel::PackedWeight;
 
-/// `y = x W^T`, with weights float or quantised: one type, so that no architecture has a quantised twin.
-pub enum Linear {
+/// `y = x W^T + b`, with weights float or quantised: one type, so that no architecture has a quantised twin.
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Tensor>,
+}
+
+enum Weight {
     /// Through candle: any GGUF type, any device.
     General(QMatMul),
+    /// 16-bit types on the CPU.
+    Half(HalfWeight),
     /// 32-wide block types on a CPU that has the instructions for our own kernel.
     Packed(PackedWeight),
 }
 
 impl Linear {
-    /// `weight` is `(out, in)`.
-    pub fn new(weight: Arc<QTensor>) -> Result<Self> {
-        Ok(match PackedWeight::try_new(&weight)? {
-            Some(packed) => Self::Packed(packed),
-            None => Self::General(QMatMul::from_arc(weight)?),
-        })
+    /// `weight` is `(out, in)`, `bias` `(out)`.
+    pub fn new(weight: Arc<QTensor>, bias: Option<Tensor>) -> Result<Self> {
+        let weight = if let Some(packed) = PackedWeight::try_new(&weight)? {
+            Weight::Packed(packed)
+        } else if let Some(half) = HalfWeight::try_new(&weight)? {
+            Weight::Half(half)
+        } else {
+            Weight::General(QMatMul::from_arc(weight)?)
+        };
+        Ok(Self { weight, bias })
     }
 
     /// `(T, in) -> (T, out)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::General(weight) => weight.forward(x),
-            Self::Packed(weight) => x.apply_op1_no_bwd(weight),
+        let y = match &self.weight {
+            Weight::General(weight) => weight.forward(x)?,
+            Weight::Half(weight) => weight.forward(x)?,
+            Weight::Packed(weight) => x.apply_op1_no_bwd(weight)?,
+        };
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
         }
     }
 }
 
-/// Root mean square layer normalisation (Zhang and Sennrich 2019).
+/// Root mean square layer normalisation (Zhang and Sennrich 2019), over the last dimension.
 pub struct RmsNorm {
     weight: Tensor,
     eps: f32,
@@ -49,43 +67,47 @@ impl RmsNorm {
     }
 }
 
-/// Rotary position embedding (Su et al. 2021), rotating halves.
-///
-/// The tables are f32 whatever the model's type: in 16 bits they drift past a few thousand positions.
-pub struct Rope {
-    cos: Tensor,
-    sin: Tensor,
+/// Layer normalisation (Ba et al. 2016), over the last dimension.
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f32,
 }
 
-impl Rope {
-    pub fn new(head_dim: usize, base: f32, window: usize, device: &Device) -> Result<Self> {
-        let inverse = (0..head_dim)
-            .step_by(2)
-            .map(|i| (f64::from(base).powf(-(i as f64) / head_dim as f64)) as f32)
-            .collect::<Vec<_>>();
-        let inverse = Tensor::new(inverse, device)?.unsqueeze(0)?;
-        let positions = Tensor::arange(0, window as u32, device)?
-            .to_dtype(DType::F32)?
-            .unsqueeze(1)?;
-        let angles = positions.matmul(&inverse)?;
-        Ok(Self {
-            cos: angles.cos()?,
-            sin: angles.sin()?,
-        })
+impl LayerNorm {
+    pub fn new(weight: Tensor, bias: Tensor, eps: f32) -> Self {
+        Self { weight, bias, eps }
     }
 
-    /// Rows of the tables for the given positions, `(T, head size / 2)` each.
-    pub fn at(&self, positions: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok((
-            self.cos.index_select(positions, 0)?,
-            self.sin.index_select(positions, 0)?,
-        ))
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        candle_nn::ops::layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 }
 
-/// `silu(gate) * up` (Shazeer 2020).
-pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    gate.silu()? * up
+/// What is between the two products of a feed-forward layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Activation {
+    #[serde(rename = "silu", alias = "swish")]
+    Silu,
+    #[serde(rename = "relu")]
+    Relu,
+    /// Exact, with the error function.
+    #[serde(rename = "gelu")]
+    Gelu,
+    /// Approximated with the hyperbolic tangent.
+    #[serde(rename = "gelu_pytorch_tanh", alias = "gelu_new", alias = "gelu_fast")]
+    GeluTanh,
+}
+
+impl Activation {
+    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Silu => x.silu(),
+            Self::Relu => x.relu(),
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh => x.gelu(),
+        }
+    }
 }
 
 /// The last row of each span of a packed `(T, hidden)` matrix: `(rows, hidden)`.
@@ -101,4 +123,46 @@ pub fn last_rows(x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
         return Ok(x.clone());
     }
     x.index_select(&Tensor::new(ends, x.device())?, D::Minus2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use candle_core::quantized::GgmlDType;
+
+    #[test]
+    fn every_type_of_weight_gives_the_product_with_what_it_stands_for() {
+        let device = Device::Cpu;
+        let random = |shape| Tensor::randn(0f32, 1., shape, &device).unwrap();
+        for dtype in [
+            GgmlDType::F32,
+            GgmlDType::F16,
+            GgmlDType::BF16,
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q5_1,
+            GgmlDType::Q8_0,
+            GgmlDType::Q2K,
+            GgmlDType::Q3K,
+            GgmlDType::Q4K,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+        ] {
+            for (out, input, t) in [(24, 512, 1), (24, 512, 9), (7, 256, 3)] {
+                let weight = Arc::new(QTensor::quantize(&random((out, input)), dtype).unwrap());
+                let plain = weight.dequantize(&device).unwrap().t().unwrap();
+                let (x, bias) = (random((t, input)), random((1, out)));
+                let expected = x.matmul(&plain).unwrap().broadcast_add(&bias).unwrap();
+                let linear = Linear::new(weight, Some(bias.squeeze(0).unwrap())).unwrap();
+                let found = linear.forward(&x).unwrap();
+                let difference = (found - expected).unwrap().abs().unwrap();
+                let worst = difference.flatten_all().unwrap().max(0).unwrap();
+                let worst = worst.to_scalar::<f32>().unwrap() / (input as f32).sqrt();
+                // Quantised products round activations to 8 bits.
+                assert!(worst < 0.05, "{dtype:?} {out}x{input}: {worst}");
+            }
+        }
+    }
 }

@@ -1,6 +1,12 @@
-//! Architectures: one file per family, sharing the layers.
+//! One file per family of architectures, over shared parts.
 
 pub mod attention;
+pub mod bart;
+pub mod config;
 pub mod decoder;
+pub mod half;
 pub mod kernel;
 pub mod layers;
+pub mod rope;
+pub mod seq2seq;
+pub mod t5;

@@ -1,0 +1,240 @@
+//! A decoder's parts out of a checkpoint: names, norms, fused and reordered matrices.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::Result;
+use candle_core::quantized::QTensor;
+use candle_core::{Device, Tensor};
+
+use super::super::config::{Config, Norms, QkNorm};
+use super::super::layers::{Linear, RmsNorm};
+use super::super::rope::Rope;
+use super::{Decoder, Layer};
+use crate::engine::weights::{Weights, rows};
+
+impl Decoder {
+    /// Errors: a tensor that is missing, has another shape or another type than can be read.
+    pub fn load(weights: &Weights, config: Config, device: &Device) -> Result<Self> {
+        let loader = Loader {
+            weights,
+            config: &config,
+            device,
+        };
+        let table = [config.vocab, config.hidden];
+        let matrix = |part: &str| -> Result<Arc<QTensor>> {
+            let name = format!("{}.weight", loader.name(part));
+            Ok(Arc::new(weights.tensor(&name, &table, device)?))
+        };
+        let embedding = matrix("token_embd")?;
+        // Some files leave the head out and do not say that it is tied.
+        let own_head = weights.has(&format!("{}.weight", loader.name("output")));
+        let head = match config.tied || !own_head {
+            true => embedding.clone(),
+            false => matrix("output")?,
+        };
+        let ropes = config.ropes.iter().map(|rope| Rope::new(rope, device));
+        Ok(Self {
+            layers: (0..config.layers.len())
+                .map(|i| loader.layer(i))
+                .collect::<Result<_>>()?,
+            norm: loader.norm("output_norm", config.hidden)?,
+            head: Linear::new(head, None)?,
+            ropes: ropes.collect::<candle_core::Result<_>>()?,
+            embedding,
+            device: device.clone(),
+            config,
+        })
+    }
+}
+
+/// Takes the parts of a decoder out of a checkpoint.
+struct Loader<'a> {
+    weights: &'a Weights,
+    config: &'a Config,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    fn layer(&self, index: usize) -> Result<Layer> {
+        let c = self.config;
+        let part = |part: &str| self.name(&format!("blk.{index}.{part}"));
+        let norm = |name: &str, there: bool| -> Result<Option<RmsNorm>> {
+            let load = |()| self.norm(&format!("blk.{index}.{name}"), c.hidden);
+            there.then_some(()).map(load).transpose()
+        };
+        let (before, after) = (c.norms != Norms::After, c.norms != Norms::Before);
+        let linear =
+            |name: &str, out, input| self.weights.linear(&part(name), (out, input), self.device);
+        let (q_rows, kv_rows) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
+        let (q, k, v) = match c.fused {
+            true => {
+                let fused = part("attn_qkv");
+                let all = q_rows + 2 * kv_rows;
+                let rows = |from, count| self.some_rows(&fused, all, c.hidden, from..from + count);
+                (
+                    rows(0, q_rows)?,
+                    rows(q_rows, kv_rows)?,
+                    rows(q_rows + kv_rows, kv_rows)?,
+                )
+            }
+            false => (
+                self.rotated(&part("attn_q"), c.heads)?,
+                self.rotated(&part("attn_k"), c.kv_heads)?,
+                linear("attn_v", kv_rows, c.hidden)?,
+            ),
+        };
+        let (gate, up) = match c.fused {
+            true => {
+                let fused = part("ffn_gate_up");
+                let rows = |from| {
+                    let range = from..from + c.feed_forward;
+                    self.some_rows(&fused, 2 * c.feed_forward, c.hidden, range)
+                };
+                (rows(0)?, rows(c.feed_forward)?)
+            }
+            false => (
+                linear("ffn_gate", c.feed_forward, c.hidden)?,
+                linear("ffn_up", c.feed_forward, c.hidden)?,
+            ),
+        };
+        let qk_norms = match c.qk_norm {
+            QkNorm::None => None,
+            QkNorm::Head => Some((c.head_dim, c.head_dim)),
+            QkNorm::Row => Some((q_rows, kv_rows)),
+        };
+        let qk_norms = qk_norms.map(|(q, k)| -> Result<_> {
+            let norm = |name: &str, size| self.norm(&format!("blk.{index}.{name}"), size);
+            Ok((norm("attn_q_norm", q)?, norm("attn_k_norm", k)?))
+        });
+        Ok(Layer {
+            config: c.layers[index],
+            norms: [
+                norm("attn_norm", before)?,
+                norm("post_attention_norm", after)?,
+                norm("ffn_norm", before)?,
+                norm("post_ffw_norm", after)?,
+            ],
+            q,
+            k,
+            v,
+            qk_norms: qk_norms.transpose()?,
+            output: linear("attn_output", c.hidden, q_rows)?,
+            gate,
+            up,
+            down: linear("ffn_down", c.hidden, c.feed_forward)?,
+        })
+    }
+
+    fn norm(&self, part: &str, size: usize) -> Result<RmsNorm> {
+        let name = format!("{}.weight", self.name(part));
+        let weight = self.weights.float(&name, &[size], self.device)?;
+        let weight = match self.config.norm_offset {
+            true => (weight + 1.)?,
+            false => weight,
+        };
+        Ok(RmsNorm::new(weight, self.config.norm_eps))
+    }
+
+    /// A part of a matrix that holds several.
+    fn some_rows(
+        &self,
+        name: &str,
+        all: usize,
+        input: usize,
+        range: Range<usize>,
+    ) -> Result<Linear> {
+        let device = self.device;
+        let stored = self
+            .weights
+            .tensor(&format!("{name}.weight"), &[all, input], device)?;
+        let bias = self.weights.bias(name, all, device)?;
+        let bias = bias.map(|bias| bias.narrow(0, range.start, range.len()));
+        let weight = rows(&stored, range, device)?;
+        Ok(Linear::new(Arc::new(weight), bias.transpose()?)?)
+    }
+
+    /// Queries or keys with their rows in the order of the original checkpoints.
+    ///
+    /// llama.cpp's converter interleaves the two halves of each head of the Llama family, `(heads, 2, d/2) -> (heads, d/2, 2)`,
+    /// for a RoPE that rotates neighbours. Moved back, one RoPE (rotating halves) serves every family.
+    fn rotated(&self, name: &str, heads: usize) -> Result<Linear> {
+        let (c, device) = (self.config, self.device);
+        let size = (heads * c.head_dim, c.hidden);
+        if !c.interleaved {
+            return self.weights.linear(name, size, device);
+        }
+        let order = halves(heads, c.head_dim);
+        let stored = self
+            .weights
+            .tensor(&format!("{name}.weight"), &[size.0, size.1], device)?;
+        let weight = rows(&stored, order.iter().copied(), device)?;
+        let bias = self.weights.bias(name, size.0, device)?;
+        let index = Tensor::from_iter(order.iter().map(|row| *row as u32), device)?;
+        let bias = bias.map(|bias| bias.index_select(&index, 0)).transpose()?;
+        Ok(Linear::new(Arc::new(weight), bias)?)
+    }
+
+    /// The checkpoint's own name of a part that is named as in GGUF files.
+    fn name(&self, part: &str) -> String {
+        match self.weights {
+            Weights::Gguf(_) => part.replace("gate_up", "up"),
+            Weights::Safetensors(_) | Weights::Torch(_) => original_name(part, self.config.norms),
+        }
+    }
+}
+
+/// Where each row of a head's two halves lies when they are interleaved.
+fn halves(heads: usize, head_dim: usize) -> Vec<usize> {
+    let half = head_dim / 2;
+    (0..heads * head_dim)
+        .map(|row| {
+            let (head, row) = (row / head_dim, row % head_dim);
+            head * head_dim + 2 * (row % half) + row / half
+        })
+        .collect()
+}
+
+fn original_name(part: &str, norms: Norms) -> String {
+    let Some((layer, part)) = part
+        .strip_prefix("blk.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
+        return match part {
+            "token_embd" => "model.embed_tokens",
+            "output_norm" => "model.norm",
+            _ => "lm_head",
+        }
+        .into();
+    };
+    let part = match (part, norms) {
+        ("attn_norm", _) => "input_layernorm",
+        ("attn_q", _) => "self_attn.q_proj",
+        ("attn_k", _) => "self_attn.k_proj",
+        ("attn_v", _) => "self_attn.v_proj",
+        ("attn_qkv", _) => "self_attn.qkv_proj",
+        ("attn_q_norm", _) => "self_attn.q_norm",
+        ("attn_k_norm", _) => "self_attn.k_norm",
+        ("attn_output", _) => "self_attn.o_proj",
+        ("ffn_norm", Norms::Around) => "pre_feedforward_layernorm",
+        ("ffn_norm" | "post_attention_norm", _) => "post_attention_layernorm",
+        ("post_ffw_norm", _) => "post_feedforward_layernorm",
+        ("ffn_gate", _) => "mlp.gate_proj",
+        ("ffn_gate_up", _) => "mlp.gate_up_proj",
+        ("ffn_up", _) => "mlp.up_proj",
+        ("ffn_down", _) => "mlp.down_proj",
+        (other, _) => other,
+    };
+    format!("model.layers.{layer}.{part}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interleaved_rows_go_back_to_halves() {
+        // Two heads of size 4, whose rows llama.cpp stores as (head, i, side).
+        assert_eq!(halves(2, 4), [0, 2, 1, 3, 4, 6, 5, 7]);
+    }
+}
