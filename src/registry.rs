@@ -238,17 +238,21 @@ pub fn find(name: &str) -> Result<ModelSpec> {
     if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
         return Ok(spec.clone());
     }
+    let likeness = |spec: &ModelSpec| strsim::jaro_winkler(&spec.name, &name.to_lowercase());
     let nearest = specs
         .iter()
-        .max_by(|a, b| {
-            let score = |spec: &ModelSpec| strsim::jaro_winkler(&spec.name, &name.to_lowercase());
-            score(a).total_cmp(&score(b))
-        })
-        .map_or(STARTER, |spec| spec.name.as_str());
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        .filter(|spec| likeness(spec) > ALIKE);
+    let meant = nearest.map_or_else(String::new, |spec| {
+        format!("did you mean '{}'? ", spec.name)
+    });
     Err(anyhow!(
-        "unknown model '{name}'; did you mean '{nearest}'? 'chapterize models list' shows all"
+        "unknown model '{name}'; {meant}'chapterize models list' shows all"
     ))
 }
+
+/// Names less alike than this are not the same name misspelt.
+const ALIKE: f64 = 0.75;
 
 #[cfg(test)]
 mod tests {
