@@ -1,6 +1,8 @@
-//! Attention. The general form is candle tensors and runs on any device; for the decode loop's usual step, one new
-//! token in each of many rows, there is a fused form for the CPU: dozens of small tensor operations per row and layer
-//! would else cost more than the arithmetic.
+//! Attention. The general form is candle tensors and runs on any device. For the CPU there are two more: prompts go through
+//! `blocks`, and the decode loop's usual step, one new token in each of many rows, is fused, as dozens of small tensor
+//! operations per row and layer would else cost more than the arithmetic.
+
+mod blocks;
 
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use rayon::prelude::*;
@@ -31,6 +33,14 @@ pub enum Mask {
 /// `q` is `(t, heads, d)`, `k` and `v` `(kv heads, len, d)` where, under a mask, the last `t` of `len` are the new tokens'.
 /// Returns `(t, heads * d)`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scores: Scores) -> Result<Tensor> {
+    match blocks::attention(q, k, v, scores)? {
+        Some(out) => Ok(out),
+        None => general(q, k, v, scores),
+    }
+}
+
+/// The same in candle tensors, on any device.
+fn general(q: &Tensor, k: &Tensor, v: &Tensor, scores: Scores) -> Result<Tensor> {
     let (t, heads, d) = q.dims3()?;
     let (kv_heads, len, _) = k.dims3()?;
     let group = heads / kv_heads;
@@ -265,7 +275,7 @@ mod tests {
                         bias: biases.get(row),
                     };
                     let q = q.narrow(0, row, 1).unwrap();
-                    let general = attention(&q, k, v, scores).unwrap();
+                    let general = general(&q, k, v, scores).unwrap();
                     let general = general.to_vec2::<f32>().unwrap();
                     for (a, b) in fused[row].iter().zip(&general[0]) {
                         assert!((a - b).abs() < 1e-5, "{a} {b}");

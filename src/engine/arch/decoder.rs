@@ -123,8 +123,10 @@ impl Decoder {
     }
 
     fn feed_forward(&self, layer: &Layer, x: &Tensor) -> candle_core::Result<Tensor> {
-        let gate = self.config.activation.apply(&layer.gate.forward(x)?)?;
-        layer.down.forward(&(gate * layer.up.forward(x)?)?)
+        let (gate, up) = (layer.gate.forward(x)?, layer.up.forward(x)?);
+        layer
+            .down
+            .forward(&self.config.activation.times(&gate, &up)?)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::half::HalfWeight;
 use super::kernel::PackedWeight;
+use super::simd;
 
 /// `y = x W^T + b`, with weights float or quantised: one type, so that no architecture has a quantised twin.
 pub struct Linear {
@@ -106,6 +107,14 @@ impl Activation {
             Self::Relu => x.relu(),
             Self::Gelu => x.gelu_erf(),
             Self::GeluTanh => x.gelu(),
+        }
+    }
+
+    /// `activation(gate) * up` (Shazeer 2020).
+    pub fn times(self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Silu if gate.device().is_cpu() => simd::silu_times(gate, up),
+            _ => self.apply(gate)? * up,
         }
     }
 }

@@ -9,4 +9,5 @@ pub mod kernel;
 pub mod layers;
 pub mod rope;
 pub mod seq2seq;
+pub mod simd;
 pub mod t5;
