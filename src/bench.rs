@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn tiny() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama/model.gguf")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama")
     }
 
     #[test]
