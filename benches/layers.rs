@@ -30,10 +30,7 @@ fn prefill(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(LENGTH as u64));
     for (name, heads, kv_heads, d, ..) in MODELS {
         let q = random((LENGTH, heads, d));
-        let (k, v) = (
-            random((kv_heads, LENGTH, d)),
-            random((kv_heads, LENGTH, d)),
-        );
+        let (k, v) = (random((kv_heads, LENGTH, d)), random((kv_heads, LENGTH, d)));
         let scores = Scores {
             scale: 1. / (d as f32).sqrt(),
             mask: Mask::Causal,

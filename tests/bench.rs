@@ -186,7 +186,7 @@ fn weights_that_write_other_tokens_are_told_from_those_that_do_not() {
     for (family, name) in [
         ("llama", "tiny.F32"),
         ("llama", "tiny.F16"),
-        ("mistral", "tiny.Q8_0"),
+        ("smollm2", "tiny.Q8_0"),
     ] {
         fs::create_dir(program.path(name)).unwrap();
         for file in ["config.json", "model.safetensors", "tokenizer.json"] {

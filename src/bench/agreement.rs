@@ -104,7 +104,7 @@ pub fn family(name: &str) -> String {
         let before = lower.strip_suffix(*kind)?;
         before.strip_suffix(['-', '.', '_', ':']).map(str::len)
     };
-    let typed = TYPES.iter().find_map(|kind| separated(&kind));
+    let typed = TYPES.iter().find_map(separated);
     stem[..typed.unwrap_or(stem.len())].into()
 }
 

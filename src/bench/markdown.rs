@@ -230,6 +230,7 @@ mod tests {
             ids: vec![vec![7]],
         };
         report.build.commit = None;
+        report.build.profile = "release".into();
         report.build.features = Vec::new();
         report.build.target = "x86_64-linux-gnu".into();
         report.agreement = compare(&[tokens(1), tokens(2)]);

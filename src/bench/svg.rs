@@ -22,6 +22,9 @@ const TOP: f64 = 92.;
 /// Room at the end of the scale for the figure behind the longest bar.
 const ROOM: f64 = 84.;
 
+/// Steps of a scale at most.
+const MOST_STEPS: f64 = 5.;
+
 const STYLE: &str = "<style>\
 text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2328}\
 .paper{fill:#ffffff}.title{font-size:17px;font-weight:600}.quiet,.tick{fill:#59636e}.tick{font-size:11px}\
@@ -68,6 +71,10 @@ pub fn render(report: &Report) -> String {
         );
         text(&mut svg, (MARGIN, y + 21.), "name", &name);
         y += HEAD;
+        let end = y + (group.len() - 1) as f64 * STEP + BAR;
+        for plot in &plots {
+            plot.grid(&mut svg, (y - 4., end + 4.));
+        }
         for row in group {
             let batch = format!("batch {}", row.batch);
             text(&mut svg, (MARGIN, y + BAR - 3.), "quiet", &batch);
@@ -123,12 +130,11 @@ impl Plot {
         self.left + value / self.scale.end * (PLOT_WIDTH - ROOM)
     }
 
-    /// Title, grid and the figures below it.
+    /// Title and the figures of the scale.
     fn frame(&self, svg: &mut String, bottom: f64) {
         text(svg, (self.left, TOP - 8.), "quiet", self.title);
         for tick in self.scale.ticks() {
             let x = self.x(tick);
-            line(svg, "grid", (x, TOP), (x, bottom));
             let label = digits(tick);
             // `100.0` and `0.50` say no more than `100` and `0.5`.
             let label = match label.contains('.') {
@@ -140,6 +146,14 @@ impl Plot {
                 "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
                 bottom + 18.
             );
+        }
+    }
+
+    /// Lines behind a group's bars.
+    fn grid(&self, svg: &mut String, (top, bottom): (f64, f64)) {
+        for tick in self.scale.ticks() {
+            let x = self.x(tick);
+            line(svg, "grid", (x, top), (x, bottom));
         }
     }
 
@@ -176,10 +190,10 @@ struct Scale {
 impl Scale {
     fn to(largest: f64) -> Self {
         let largest = if largest > 0. { largest } else { 1. };
-        let power = 10f64.powf((largest / 4.).log10().floor());
+        let power = 10f64.powf((largest / MOST_STEPS).log10().floor());
         let factors = [1., 2., 5., 10.];
         let steps = factors.map(|factor| factor * power);
-        let fitting = steps.into_iter().find(|step| step * 4. >= largest);
+        let fitting = steps.into_iter().find(|step| step * MOST_STEPS >= largest);
         Self {
             end: largest,
             step: fitting.unwrap_or(steps[3]),
@@ -221,11 +235,11 @@ mod tests {
     #[test]
     fn scales_have_round_steps_and_hold_the_largest_value() {
         for (largest, step, ticks) in [
-            (87., 50., 2),
-            (212., 100., 3),
+            (87., 20., 5),
+            (212., 50., 5),
             (4., 1., 5),
             (0.7, 0.2, 4),
-            (0., 0.5, 3),
+            (0., 0.2, 6),
         ] {
             let scale = Scale::to(largest);
             assert!((scale.step - step).abs() < 1e-9, "{largest}: {scale:?}");

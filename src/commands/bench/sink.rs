@@ -23,7 +23,7 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// Opens what `--output` says; a place that cannot be written to is found before anything is measured.
+    /// Opens what `--output` says; a folder that is not there is found before anything is measured.
     pub fn open(args: &Bench) -> Result<Self> {
         let extension = args.format.extension();
         let output = Output::new(args.output.as_deref(), extension, &[])?;

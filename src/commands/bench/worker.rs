@@ -97,7 +97,8 @@ impl Job {
             model: self.name.clone(),
             device: device.into(),
             dtype: dtype.into(),
-            threads: candle_core::utils::get_num_threads(),
+            // Of the engine's own kernels; candle's differ from them only where nothing is set and cores have two threads.
+            threads: rayon::current_num_threads(),
         }
     }
 }
