@@ -12,6 +12,10 @@ use chapterize::engine::arch::layers::{LayerNorm, RmsNorm};
 use chapterize::engine::sampler::{Rules, Sampler, Sampling};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Name, heads, heads of keys and values, head size, hidden size, tokens of the vocabulary.
 const MODELS: [(&str, usize, usize, usize, usize, usize); 2] = [
     ("smollm2-135m", 9, 3, 64, 576, 49_152),

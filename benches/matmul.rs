@@ -13,6 +13,10 @@ use candle_core::{Device, Tensor};
 use chapterize::engine::arch::layers::Linear;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TYPES: [GgmlDType; 4] = [
     GgmlDType::Q4_1,
     GgmlDType::Q8_0,
