@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::report::ReportFormat;
 use crate::chapters::Count;
 use crate::engine::device::DeviceChoice;
 use crate::render::OutputFormat;
@@ -21,6 +22,7 @@ pub struct Cli {
 pub enum Command {
     Summarize(Summarize),
     Models(Models),
+    Bench(Bench),
 }
 
 /// Find chapters, and give each a title and a summary
@@ -179,6 +181,125 @@ pub enum Action {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
+}
+
+/// Measure how fast models read and write on this machine
+///
+/// Every model is measured on every device with every number of threads, each in a process of its own, and there with
+/// every batch size. Prompts are cut from a transcript that is built in.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Models, separated by commas, each named as for 'summarize'
+    #[arg(
+        short,
+        long = "model",
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "MODELS",
+        help_heading = "What to measure"
+    )]
+    pub models: Vec<String>,
+
+    /// Devices: auto, cpu, cuda, cuda:N, metal
+    #[arg(
+        long = "device",
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "DEVICES",
+        help_heading = "What to measure"
+    )]
+    pub devices: Vec<DeviceChoice>,
+
+    /// Threads on the CPU; as many as 'summarize' takes where none is given
+    #[arg(
+        short,
+        long,
+        value_delimiter = ',',
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        value_name = "N,...",
+        help_heading = "What to measure"
+    )]
+    pub threads: Vec<usize>,
+
+    /// How many sequences are read and written at once
+    #[arg(
+        short,
+        long = "batch",
+        default_value = "1,12",
+        value_delimiter = ',',
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        value_name = "N,...",
+        help_heading = "What to measure"
+    )]
+    pub batches: Vec<usize>,
+
+    /// Tokens of a prompt
+    #[arg(
+        short,
+        long,
+        default_value_t = 512,
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        value_name = "TOKENS",
+        help_heading = "What to measure"
+    )]
+    pub prompt: usize,
+
+    /// Tokens written after each prompt
+    #[arg(
+        short = 'n',
+        long,
+        default_value_t = 32,
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        value_name = "TOKENS",
+        help_heading = "What to measure"
+    )]
+    pub write: usize,
+
+    /// Measure so many times, after one time to warm up
+    #[arg(
+        short,
+        long,
+        default_value_t = 5,
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        value_name = "TIMES",
+        help_heading = "What to measure"
+    )]
+    pub repetitions: usize,
+
+    /// Also run the whole of 'summarize' once on the built-in transcript; needs the sentence encoder
+    #[arg(long, help_heading = "What to measure")]
+    pub end_to_end: bool,
+
+    /// Use only models that are on this machine; never open a connection
+    #[arg(long, help_heading = "Input and output")]
+    pub offline: bool,
+
+    /// Write the results in this format
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Input and output"
+    )]
+    pub format: ReportFormat,
+
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "PATH", help_heading = "Input and output")]
+    pub output: Option<PathBuf>,
+
+    /// Print no progress and no notes
+    #[arg(short, long, help_heading = "Input and output")]
+    pub quiet: bool,
+
+    /// Measure what this JSON says, for the process that started this one
+    #[arg(long, hide = true)]
+    pub worker: Option<String>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

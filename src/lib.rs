@@ -4,8 +4,9 @@
 //! In the order in which the data flows: [`transcript`] reads and cleans a file and finds its sentences, [`chapters`]
 //! embeds them and finds where chapters begin, [`chunk`] and [`prompt`] choose what the model reads, [`writer`] asks the [`engine`],
 //! [`ground`] and [`title`] check what it wrote, [`merge`] sums up the whole, [`render`] prints the [`summary`].
-//! [`summarize`] is the pipeline itself, and the file to read first.
+//! [`summarize`] is the pipeline itself, and the file to read first. [`bench`] measures how fast it all is.
 
+pub mod bench;
 pub mod cache;
 pub mod chapters;
 pub mod chunk;

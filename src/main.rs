@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Summarize(args) => commands::summarize::run(args),
         Command::Models(args) => commands::models::run(args),
+        Command::Bench(args) => commands::bench::run(args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+pub mod bench;
 mod list;
 pub mod models;
 mod output;

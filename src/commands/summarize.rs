@@ -58,7 +58,7 @@ pub fn run(args: &Summarize) -> Result<bool> {
 }
 
 /// Reads `--model`; what cannot write is refused.
-fn parse_model(text: &str) -> Result<ModelRef, Usage> {
+pub(super) fn parse_model(text: &str) -> Result<ModelRef, Usage> {
     let model = ModelRef::parse(text).map_err(|error| Usage(format!("--model: {error:#}")))?;
     match &model {
         ModelRef::Known(spec) if !spec.kind.writes() => Err(Usage(format!(
