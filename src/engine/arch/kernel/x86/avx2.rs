@@ -11,6 +11,7 @@ use super::Output;
 const HALF: usize = TILE / 2;
 
 /// The codes of a half tile's block.
+#[expect(clippy::large_enum_variant, reason = "it lives in registers")]
 enum Half<'a> {
     /// Unpacked once for all rows.
     Four([__m256i; 8]),
@@ -38,7 +39,7 @@ impl PackedWeight {
                         self.tile_avx2::<4>(x, row, tile, y);
                         row += 4;
                     }
-                    while row + 1 <= end {
+                    while row < end {
                         self.tile_avx2::<1>(x, row, tile, y);
                         row += 1;
                     }

@@ -36,7 +36,7 @@ impl PackedWeight {
                         self.tile_avx512::<2>(x, row, tile, y);
                         row += 2;
                     }
-                    while row + 1 <= end {
+                    while row < end {
                         self.tile_avx512::<1>(x, row, tile, y);
                         row += 1;
                     }
