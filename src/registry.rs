@@ -252,7 +252,7 @@ pub fn find(name: &str) -> Result<ModelSpec> {
 }
 
 /// Names less alike than this are not the same name misspelt.
-const ALIKE: f64 = 0.75;
+const ALIKE: f64 = 0.6;
 
 #[cfg(test)]
 mod tests {
