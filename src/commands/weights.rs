@@ -107,7 +107,7 @@ fn kind(entry: &Path) -> Result<Kind> {
 
 /// The first file of weights in a folder.
 fn first_weights(folder: &Path) -> Result<PathBuf> {
-    let files = crate::engine::checkpoint::weight_files(folder)?;
+    let files = crate::engine::folder::weight_files(folder)?;
     let first = files.into_iter().next();
     first.with_context(|| format!("{}: no weights in it", folder.display()))
 }

@@ -12,12 +12,11 @@ use super::arch::config::{Config, Family};
 use super::arch::decoder::Decoder;
 use super::arch::t5::{T5, T5Config};
 use super::batch::Model;
+use super::folder::Folder;
 use super::generation::GenerationConfig;
 use super::gguf::Gguf;
-use super::safetensors::{self, Safetensors};
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
-use super::torch::{self, Torch};
 use super::weights::Weights;
 
 /// An open checkpoint: its weights, and what says how they are to be used.
@@ -69,7 +68,7 @@ impl Checkpoint {
         };
         Ok(Self {
             path: folder.into(),
-            weights: folder_weights(folder)?,
+            weights: Weights::Folder(Folder::open(folder)?),
             architecture,
             generation,
         })
@@ -79,7 +78,7 @@ impl Checkpoint {
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         let tokenizer = match &self.weights {
             Weights::Gguf(gguf) => Tokenizer::from_gguf(gguf),
-            Weights::Safetensors(_) | Weights::Torch(_) => Tokenizer::from_dir(&self.path),
+            Weights::Folder(_) => Tokenizer::from_dir(&self.path),
         }?;
         // Tokens that were added later may lie outside: Gemma 3 has one for pictures, which its text models do not know.
         let (tokens, rows) = (tokenizer.base_size(), self.vocab());
@@ -103,9 +102,7 @@ impl Checkpoint {
     pub fn template(&self, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
         match &self.weights {
             Weights::Gguf(gguf) => ChatTemplate::from_gguf(gguf, tokenizer),
-            Weights::Safetensors(_) | Weights::Torch(_) => {
-                ChatTemplate::from_dir(&self.path, tokenizer)
-            }
+            Weights::Folder(_) => ChatTemplate::from_dir(&self.path, tokenizer),
         }
     }
 
@@ -167,22 +164,6 @@ impl Architecture {
             .chain(BartConfig::MODEL_TYPES);
         let known = known.collect::<Vec<_>>().join(", ");
         bail!("model_type '{model_type}' is not supported; supported: {known}")
-    }
-}
-
-/// Safetensors, and only where there are none the older PyTorch files.
-fn folder_weights(folder: &Path) -> Result<Weights> {
-    Ok(match Torch::is_needed(folder) {
-        true => Weights::Torch(Torch::open(folder)?),
-        false => Weights::Safetensors(Safetensors::open(folder)?),
-    })
-}
-
-/// The files that hold the weights of a folder, sorted.
-pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    match Torch::is_needed(folder) {
-        true => torch::weight_files(folder),
-        false => safetensors::weight_files(folder),
     }
 }
 

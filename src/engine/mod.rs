@@ -1,6 +1,6 @@
 //! Local inference: from a model file to generated text.
 //!
-//! `checkpoint` opens a file or folder; `weights` (over `gguf`, `safetensors` and `torch`), `tokenizer` and `template` read
+//! `checkpoint` opens a file or folder; `weights` (over `gguf`, and `folder` with `safetensors` and `torch`), `tokenizer` and `template` read
 //! what it holds, `arch` computes logits, `generate` is the decode loop over the seam in `batch`, `think` removes a
 //! reasoning model's thoughts from the answer.
 
@@ -10,6 +10,7 @@ pub mod beam;
 pub mod checkpoint;
 pub mod device;
 pub mod fake;
+pub mod folder;
 pub mod generate;
 pub mod generation;
 pub mod gguf;

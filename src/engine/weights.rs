@@ -7,15 +7,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::arch::layers::{LayerNorm, Linear, RmsNorm};
+use super::folder::Folder;
 use super::gguf::Gguf;
-use super::safetensors::Safetensors;
-use super::torch::Torch;
 
 /// An open checkpoint, memory-mapped while it is read.
 pub enum Weights {
     Gguf(Gguf),
-    Safetensors(Safetensors),
-    Torch(Torch),
+    Folder(Folder),
 }
 
 impl Weights {
@@ -23,8 +21,7 @@ impl Weights {
     pub fn origin(&self) -> String {
         match self {
             Self::Gguf(gguf) => gguf.path().display().to_string(),
-            Self::Safetensors(files) => files.folder().display().to_string(),
-            Self::Torch(files) => files.folder().display().to_string(),
+            Self::Folder(folder) => folder.path().display().to_string(),
         }
     }
 
@@ -32,16 +29,14 @@ impl Weights {
     pub fn quantization(&self) -> String {
         match self {
             Self::Gguf(gguf) => gguf.quantization(),
-            Self::Safetensors(files) => files.dtype(),
-            Self::Torch(files) => files.dtype(),
+            Self::Folder(folder) => folder.dtype(),
         }
     }
 
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match self {
             Self::Gguf(gguf) => gguf.shape(name),
-            Self::Safetensors(files) => files.shape(name),
-            Self::Torch(files) => files.shape(name),
+            Self::Folder(folder) => folder.shape(name),
         }
     }
 
@@ -64,8 +59,7 @@ impl Weights {
         );
         match self {
             Self::Gguf(gguf) => gguf.tensor(name, device),
-            Self::Safetensors(files) => files.tensor(name, device),
-            Self::Torch(files) => files.tensor(name, device),
+            Self::Folder(folder) => folder.tensor(name, device),
         }
         .with_context(|| format!("{origin}: tensor '{name}'"))
     }
@@ -118,8 +112,7 @@ impl Weights {
     fn instead_of(&self, name: &str) -> String {
         let mut names: Vec<&str> = match self {
             Self::Gguf(gguf) => gguf.names().collect(),
-            Self::Safetensors(files) => files.names().collect(),
-            Self::Torch(files) => files.names().collect(),
+            Self::Folder(folder) => folder.names().collect(),
         };
         let likeness = |other: &str| strsim::jaro_winkler(name, other);
         names.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)).then(a.cmp(b)));

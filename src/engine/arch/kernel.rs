@@ -18,6 +18,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, bail};
 use half::f16;
 
 use self::activations::Activations;
+#[cfg(target_arch = "x86_64")]
+use super::simd::avx512_is_hidden;
 
 /// Values per quantisation block, of weights and of activations.
 const BLOCK: usize = 32;
@@ -56,7 +58,7 @@ enum Isa {
 }
 
 impl Isa {
-    /// What this machine has; `CHAPTERIZE_ISA=avx2` hides the wider ones, to try the others.
+    /// What this machine has and may be used.
     #[cfg(target_arch = "x86_64")]
     fn here() -> Option<Self> {
         let avx2 = is_x86_feature_detected!("avx2")
@@ -65,8 +67,7 @@ impl Isa {
         let vnni = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vnni");
-        let hidden = std::env::var_os("CHAPTERIZE_ISA").is_some_and(|isa| isa == "avx2");
-        match (avx2, vnni && !hidden) {
+        match (avx2, vnni && !avx512_is_hidden()) {
             (true, true) => Some(Self::Avx512Vnni),
             (true, false) => Some(Self::Avx2),
             _ => None,

@@ -1,8 +1,19 @@
 //! Elementwise loops on the CPU that are worth wide registers, above all those with an exponential in them: `libm` computes
 //! one at a time.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+
+/// Whether AVX-512 is not to be used though it may be there: `CHAPTERIZE_ISA=avx2` tries the other kernels.
+#[cfg(target_arch = "x86_64")]
+pub fn avx512_is_hidden() -> bool {
+    static HIDDEN: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os("CHAPTERIZE_ISA").is_some_and(|isa| isa == "avx2"));
+    *HIDDEN
+}
 
 /// `e^x` to about 2e-7 of itself; below -87 it is that of -87. Cephes' polynomial (Moshier 1992), without branches so that
 /// loops over it are vectorised.

@@ -57,12 +57,25 @@ unsafe impl Send for Output {}
 
 /// [`super::attention`] where it can be done in blocks, else `None`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scores: Scores) -> Result<Option<Tensor>> {
+    match ways().into_iter().flatten().next() {
+        Some(products) => attention_by(products, q, k, v, scores),
+        None => Ok(None),
+    }
+}
+
+fn attention_by(
+    products: Products,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scores: Scores,
+) -> Result<Option<Tensor>> {
     let (t, heads, d) = q.dims3()?;
     let (kv_heads, len, _) = k.dims3()?;
     let usable = q.device().is_cpu() && scores.bias.is_none() && d % GROUP == 0;
-    let Some(products) = products().filter(|_| usable) else {
+    if !usable {
         return Ok(None);
-    };
+    }
     let q = q.contiguous()?;
     let (q_storage, q_layout) = q.storage_and_layout();
     let Storage::Cpu(CpuStorage::F32(q)) = &*q_storage else {
@@ -215,34 +228,38 @@ fn softmax_any(scores: &mut [f32]) -> f32 {
     sums.iter().sum()
 }
 
+/// The products that this machine can compute, the fastest first.
 #[cfg(not(target_arch = "x86_64"))]
-fn products() -> Option<Products> {
-    None
+fn ways() -> [Option<Products>; 0] {
+    []
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::products;
+use x86::ways;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
     use super::*;
+    use crate::engine::arch::simd::avx512_is_hidden;
 
-    pub fn products() -> Option<Products> {
-        if is_x86_feature_detected!("avx512f") && std::env::var_os("CHAPTERIZE_ISA").is_none() {
-            return Some(Products {
+    /// The products that this machine can compute, the fastest first.
+    pub fn ways() -> [Option<Products>; 2] {
+        let avx512 = is_x86_feature_detected!("avx512f") && !avx512_is_hidden();
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        [
+            (avx512 && avx2).then_some(Products {
                 many: product_avx512::<QUERIES>,
                 one: product_avx512::<1>,
                 softmax: softmax_avx512,
-            });
-        }
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        avx2.then_some(Products {
-            many: product_avx2::<QUERIES>,
-            one: product_avx2::<1>,
-            softmax: softmax_avx2,
-        })
+            }),
+            avx2.then_some(Products {
+                many: product_avx2::<QUERIES>,
+                one: product_avx2::<1>,
+                softmax: softmax_avx2,
+            }),
+        ]
     }
 
     /// # Safety
@@ -374,14 +391,14 @@ mod tests {
                     mask,
                     bias: None,
                 };
-                let Some(blocks) = attention(&q, &k, &v, scores).unwrap() else {
-                    return assert!(products().is_none());
-                };
-                let blocks = blocks.to_vec2::<f32>().unwrap();
                 let whole = general(&q, &k, &v, scores).unwrap();
                 let whole = whole.to_vec2::<f32>().unwrap();
-                for (a, b) in blocks.iter().flatten().zip(whole.iter().flatten()) {
-                    assert!((a - b).abs() < 1e-5, "{t} of {len}, {mask:?}: {a} {b}");
+                for way in ways().into_iter().flatten() {
+                    let blocks = attention_by(way, &q, &k, &v, scores).unwrap().unwrap();
+                    let blocks = blocks.to_vec2::<f32>().unwrap();
+                    for (a, b) in blocks.iter().flatten().zip(whole.iter().flatten()) {
+                        assert!((a - b).abs() < 1e-5, "{t} of {len}, {mask:?}: {a} {b}");
+                    }
                 }
             }
         }

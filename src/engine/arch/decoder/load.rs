@@ -179,7 +179,7 @@ impl Loader<'_> {
     fn name(&self, part: &str) -> String {
         match self.weights {
             Weights::Gguf(_) => part.replace("gate_up", "up"),
-            Weights::Safetensors(_) | Weights::Torch(_) => original_name(part, self.config.norms),
+            Weights::Folder(_) => original_name(part, self.config.norms),
         }
     }
 }
