@@ -5,13 +5,16 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::Device;
-use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 /// An open GGUF file.
 pub struct Gguf {
@@ -62,12 +65,10 @@ impl Gguf {
 
     /// A download that was cut off has a sound header and lacks its last tensors.
     fn check_length(&self) -> Result<()> {
-        for (name, info) in &self.content.tensor_infos {
-            let dtype = info.ggml_dtype;
-            let bytes = info.shape.elem_count() / dtype.block_size() * dtype.type_size();
-            let end = self.content.tensor_data_offset + info.offset + bytes as u64;
+        for name in self.names() {
+            let end = self.range(name).map_or(0, |range| range.end);
             ensure!(
-                end <= self.map.len() as u64,
+                end <= self.map.len(),
                 "{}: truncated: tensor '{name}' ends at byte {end}, the file at byte {}; get the file again",
                 self.path.display(),
                 self.map.len()
@@ -152,6 +153,35 @@ impl Gguf {
     pub fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
         let info = self.content.tensor_infos.get(tensor);
         info.map(|info| info.shape.dims().to_vec())
+    }
+
+    /// The type and the bytes of a tensor that is there.
+    pub fn bytes(&self, name: &str) -> Option<(GgmlDType, &[u8])> {
+        let range = self.range(name)?;
+        Some((self.content.tensor_infos[name].ggml_dtype, &self.map[range]))
+    }
+
+    fn range(&self, name: &str) -> Option<Range<usize>> {
+        let info = self.content.tensor_infos.get(name)?;
+        let dtype = info.ggml_dtype;
+        let bytes = info.shape.elem_count() / dtype.block_size() * dtype.type_size();
+        let start = (self.content.tensor_data_offset + info.offset) as usize;
+        Some(start..start + bytes)
+    }
+
+    /// Lets go of the memory that a tensor's part of the map takes. It is still there: the next look reads the file again.
+    pub fn release(&self, name: &str) {
+        #[cfg(unix)]
+        if let Some(range) = self.range(name) {
+            // The page it shares with its neighbour before goes with that one.
+            // SAFETY: the map is of a file and only read, so that a page let go of comes back as it was.
+            let _ = unsafe {
+                self.map
+                    .unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = name;
     }
 
     /// A tensor as it is stored.

@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::arch::kernel::{PackedWeight, Stored};
 use super::arch::layers::{LayerNorm, Linear, RmsNorm};
 use super::folder::Folder;
 use super::gguf::Gguf;
@@ -46,6 +47,16 @@ impl Weights {
 
     /// A tensor as it is stored, checked against the shape the architecture expects.
     pub fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<QTensor> {
+        self.check(name, shape)?;
+        match self {
+            Self::Gguf(gguf) => gguf.tensor(name, device),
+            Self::Folder(folder) => folder.tensor(name, device),
+        }
+        .with_context(|| format!("{}: tensor '{name}'", self.origin()))
+    }
+
+    /// Errors: a tensor that is missing or has another shape.
+    fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         let origin = self.origin();
         let Some(found) = self.shape(name) else {
             bail!(
@@ -57,11 +68,7 @@ impl Weights {
             found == shape,
             "{origin}: tensor '{name}' has shape {found:?}, expected {shape:?}"
         );
-        match self {
-            Self::Gguf(gguf) => gguf.tensor(name, device),
-            Self::Folder(folder) => folder.tensor(name, device),
-        }
-        .with_context(|| format!("{origin}: tensor '{name}'"))
+        Ok(())
     }
 
     /// A tensor (norms, biases, tables) as `f32`.
@@ -70,17 +77,54 @@ impl Weights {
     }
 
     /// The product with `{name}.weight`, `(out, in)`, and `{name}.bias` where there is one.
-    pub fn linear(
+    pub fn linear(&self, name: &str, shape: (usize, usize), device: &Device) -> Result<Linear> {
+        self.linear_of(name, shape, None, device)
+    }
+
+    /// The same with the rows that are named, in their order. Rows are independent under quantisation, so this is exact.
+    pub fn linear_rows(
         &self,
         name: &str,
-        (out, input): (usize, usize),
+        shape: (usize, usize),
+        order: &[usize],
         device: &Device,
     ) -> Result<Linear> {
-        let weight = self.tensor(&format!("{name}.weight"), &[out, input], device)?;
-        Ok(Linear::new(
-            Arc::new(weight),
-            self.bias(name, out, device)?,
-        )?)
+        self.linear_of(name, shape, Some(order), device)
+    }
+
+    fn linear_of(
+        &self,
+        name: &str,
+        shape: (usize, usize),
+        order: Option<&[usize]>,
+        device: &Device,
+    ) -> Result<Linear> {
+        let mut bias = self.bias(name, shape.0, device)?;
+        if let (Some(all), Some(order)) = (&bias, order) {
+            let index = Tensor::from_iter(order.iter().map(|row| *row as u32), device)?;
+            bias = Some(all.index_select(&index, 0)?);
+        }
+        let name = format!("{name}.weight");
+        self.check(&name, &[shape.0, shape.1])?;
+        if let (Self::Gguf(gguf), Device::Cpu) = (self, device)
+            && let Some((dtype, bytes)) = gguf.bytes(&name)
+        {
+            let stored = Stored {
+                dtype,
+                shape,
+                bytes,
+                order,
+            };
+            if let Some(packed) = PackedWeight::new(&stored) {
+                gguf.release(&name);
+                return Ok(Linear::packed(packed, bias));
+            }
+        }
+        let mut weight = self.tensor(&name, &[shape.0, shape.1], device)?;
+        if let Some(order) = order {
+            weight = rows(&weight, order, device)?;
+        }
+        Ok(Linear::new(Arc::new(weight), bias)?)
     }
 
     /// `{name}.bias` where there is one.
@@ -125,21 +169,13 @@ impl Weights {
     }
 }
 
-/// Some rows of a weight matrix `(out, in)`, in the order given. Rows are independent under quantisation, so this is exact.
-pub fn rows(
-    weight: &QTensor,
-    order: impl Iterator<Item = usize>,
-    device: &Device,
-) -> Result<QTensor> {
+/// Some rows of a weight matrix `(out, in)`, in the order given.
+fn rows(weight: &QTensor, order: &[usize], device: &Device) -> Result<QTensor> {
     let (rows, columns) = weight.shape().dims2()?;
     let data = weight.data()?;
     let row_bytes = data.len() / rows;
-    let mut picked = Vec::new();
-    let mut count = 0;
-    for row in order {
-        picked.extend_from_slice(&data[row * row_bytes..(row + 1) * row_bytes]);
-        count += 1;
-    }
+    let row = |row: &usize| &data[row * row_bytes..(row + 1) * row_bytes];
+    let picked = order.iter().flat_map(row).copied().collect();
     let storage = QStorage::from_data(Cow::Owned(picked), device, weight.dtype())?;
-    Ok(QTensor::new(storage, (count, columns))?)
+    Ok(QTensor::new(storage, (order.len(), columns))?)
 }

@@ -5,8 +5,6 @@
 
 mod load;
 
-use std::sync::Arc;
-
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
 
@@ -35,7 +33,8 @@ struct Layer {
 pub struct Decoder {
     config: Config,
     device: Device,
-    embedding: Arc<QTensor>,
+    /// Where the head is not tied to it.
+    embedding: Option<QTensor>,
     layers: Vec<Layer>,
     norm: RmsNorm,
     head: Linear,
@@ -45,6 +44,13 @@ pub struct Decoder {
 impl Decoder {
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        match &self.embedding {
+            Some(table) => table.embedding(&Tensor::new(ids, &self.device)?),
+            None => self.head.rows(ids, &self.device),
+        }
     }
 
     /// `x` is `(T, hidden)`; the rows' spans of T follow one another.
@@ -116,14 +122,14 @@ impl Decoder {
                 None => Ok(x),
             }
         };
-        let q = place(layer.q.forward(x)?, c.heads, norms.0)?;
-        let k = place(layer.k.forward(x)?, c.kv_heads, norms.1)?;
-        let v = layer.v.forward(x)?.reshape((t, c.kv_heads, c.head_dim))?;
-        Ok((q, k, v))
+        let [q, k, v] = Linear::forward_all([&layer.q, &layer.k, &layer.v], x)?;
+        let q = place(q, c.heads, norms.0)?;
+        let k = place(k, c.kv_heads, norms.1)?;
+        Ok((q, k, v.reshape((t, c.kv_heads, c.head_dim))?))
     }
 
     fn feed_forward(&self, layer: &Layer, x: &Tensor) -> candle_core::Result<Tensor> {
-        let (gate, up) = (layer.gate.forward(x)?, layer.up.forward(x)?);
+        let [gate, up] = Linear::forward_all([&layer.gate, &layer.up], x)?;
         layer
             .down
             .forward(&self.config.activation.times(&gate, &up)?)
@@ -140,8 +146,7 @@ impl Model for Decoder {
         let spans = spans.collect::<Vec<_>>();
         let angles = self.ropes.iter().map(|rope| rope.at(&spans));
         let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
-        let ids = Tensor::new(rows.concat(), &self.device)?;
-        let mut x = scaled(self.embedding.embedding(&ids)?, self.config.embedding_scale)?;
+        let mut x = scaled(self.embed(&rows.concat())?, self.config.embedding_scale)?;
         let residual = self.config.residual_scale;
         for (index, layer) in self.layers.iter().enumerate() {
             let [before, after, before_ffn, after_ffn] = layer.norms.each_ref().map(Option::as_ref);

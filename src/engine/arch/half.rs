@@ -47,6 +47,11 @@ impl HalfWeight {
         }))
     }
 
+    /// The rows that `ids` name, `(T, in)`.
+    pub fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+        self.weight.embedding(ids)
+    }
+
     /// `(T, in) -> (T, out)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (t, input) = x.dims2()?;

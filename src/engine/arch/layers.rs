@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{D, Module, Result, Tensor};
+use candle_core::{D, Device, Module, Result, Tensor};
 use serde::Deserialize;
 
 use super::half::HalfWeight;
@@ -21,21 +21,24 @@ enum Weight {
     General(QMatMul),
     /// 16-bit types on the CPU.
     Half(HalfWeight),
-    /// 32-wide block types on a CPU that has the instructions for our own kernel.
+    /// Quantised types on a CPU that has the instructions for our own kernel.
     Packed(PackedWeight),
 }
 
 impl Linear {
     /// `weight` is `(out, in)`, `bias` `(out)`.
     pub fn new(weight: Arc<QTensor>, bias: Option<Tensor>) -> Result<Self> {
-        let weight = if let Some(packed) = PackedWeight::try_new(&weight)? {
-            Weight::Packed(packed)
-        } else if let Some(half) = HalfWeight::try_new(&weight)? {
-            Weight::Half(half)
-        } else {
-            Weight::General(QMatMul::from_arc(weight)?)
+        let weight = match HalfWeight::try_new(&weight)? {
+            Some(half) => Weight::Half(half),
+            None => Weight::General(QMatMul::from_arc(weight)?),
         };
         Ok(Self { weight, bias })
+    }
+
+    /// The same of a weight that was packed for the CPU's own instructions.
+    pub fn packed(weight: PackedWeight, bias: Option<Tensor>) -> Self {
+        let weight = Weight::Packed(weight);
+        Self { weight, bias }
     }
 
     /// `(T, in) -> (T, out)`.
@@ -43,11 +46,48 @@ impl Linear {
         let y = match &self.weight {
             Weight::General(weight) => weight.forward(x)?,
             Weight::Half(weight) => weight.forward(x)?,
-            Weight::Packed(weight) => x.apply_op1_no_bwd(weight)?,
+            Weight::Packed(weight) => weight.forward(x)?,
         };
+        self.biased(y)
+    }
+
+    /// The products of several weights with the same activations. Packed ones quantise these once and go to the threads
+    /// together.
+    pub fn forward_all<const N: usize>(linears: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let packed = linears.iter().filter_map(|linear| match &linear.weight {
+            Weight::Packed(weight) => Some(weight),
+            _ => None,
+        });
+        let packed = packed.collect::<Vec<_>>();
+        let products = match packed.len() == N {
+            true => {
+                let products = PackedWeight::forward_all(&packed, x)?;
+                let biased = linears.iter().zip(products).map(|(l, y)| l.biased(y));
+                biased.collect::<Result<Vec<_>>>()?
+            }
+            false => linears
+                .iter()
+                .map(|linear| linear.forward(x))
+                .collect::<Result<Vec<_>>>()?,
+        };
+        let mut products = products.into_iter();
+        Ok(linears.map(|_| products.next().expect("one product per weight")))
+    }
+
+    fn biased(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
+        }
+    }
+
+    /// The rows of the weight that `ids` name, `(T, in)`: a head that is tied is the table of embeddings.
+    pub fn rows(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
+        let index = || Tensor::new(ids, device);
+        match &self.weight {
+            Weight::General(weight) => weight.embedding(&index()?),
+            Weight::Half(weight) => weight.rows(&index()?),
+            Weight::Packed(weight) => weight.rows(ids),
         }
     }
 }
@@ -137,7 +177,6 @@ pub fn last_rows(x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
     use candle_core::quantized::GgmlDType;
 
     #[test]

@@ -1,17 +1,15 @@
 //! A decoder's parts out of a checkpoint: names, norms, fused and reordered matrices.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use anyhow::Result;
-use candle_core::quantized::QTensor;
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
 use super::super::config::{Config, Norms, QkNorm};
 use super::super::layers::{Linear, RmsNorm};
 use super::super::rope::Rope;
 use super::{Decoder, Layer};
-use crate::engine::weights::{Weights, rows};
+use crate::engine::weights::Weights;
 
 impl Decoder {
     /// Errors: a tensor that is missing, has another shape or another type than can be read.
@@ -21,17 +19,18 @@ impl Decoder {
             config: &config,
             device,
         };
-        let table = [config.vocab, config.hidden];
-        let matrix = |part: &str| -> Result<Arc<QTensor>> {
-            let name = format!("{}.weight", loader.name(part));
-            Ok(Arc::new(weights.tensor(&name, &table, device)?))
-        };
-        let embedding = matrix("token_embd")?;
+        let table = loader.name("token_embd");
+        let head = loader.name("output");
         // Some files leave the head out and do not say that it is tied.
-        let own_head = weights.has(&format!("{}.weight", loader.name("output")));
-        let head = match config.tied || !own_head {
-            true => embedding.clone(),
-            false => matrix("output")?,
+        let tied = config.tied || !weights.has(&format!("{head}.weight"));
+        let shape = (config.vocab, config.hidden);
+        let head = weights.linear(if tied { &table } else { &head }, shape, device)?;
+        let embedding = match tied {
+            true => None,
+            false => {
+                let table = format!("{table}.weight");
+                Some(weights.tensor(&table, &[shape.0, shape.1], device)?)
+            }
         };
         let ropes = config.ropes.iter().map(|rope| Rope::new(rope, device));
         Ok(Self {
@@ -39,7 +38,7 @@ impl Decoder {
                 .map(|i| loader.layer(i))
                 .collect::<Result<_>>()?,
             norm: loader.norm("output_norm", config.hidden)?,
-            head: Linear::new(head, None)?,
+            head,
             ropes: ropes.collect::<candle_core::Result<_>>()?,
             embedding,
             device: device.clone(),
@@ -144,14 +143,9 @@ impl Loader<'_> {
         input: usize,
         range: Range<usize>,
     ) -> Result<Linear> {
-        let device = self.device;
-        let stored = self
-            .weights
-            .tensor(&format!("{name}.weight"), &[all, input], device)?;
-        let bias = self.weights.bias(name, all, device)?;
-        let bias = bias.map(|bias| bias.narrow(0, range.start, range.len()));
-        let weight = rows(&stored, range, device)?;
-        Ok(Linear::new(Arc::new(weight), bias.transpose()?)?)
+        let order = range.collect::<Vec<_>>();
+        self.weights
+            .linear_rows(name, (all, input), &order, self.device)
     }
 
     /// Queries or keys with their rows in the order of the original checkpoints.
@@ -165,14 +159,7 @@ impl Loader<'_> {
             return self.weights.linear(name, size, device);
         }
         let order = halves(heads, c.head_dim);
-        let stored = self
-            .weights
-            .tensor(&format!("{name}.weight"), &[size.0, size.1], device)?;
-        let weight = rows(&stored, order.iter().copied(), device)?;
-        let bias = self.weights.bias(name, size.0, device)?;
-        let index = Tensor::from_iter(order.iter().map(|row| *row as u32), device)?;
-        let bias = bias.map(|bias| bias.index_select(&index, 0)).transpose()?;
-        Ok(Linear::new(Arc::new(weight), bias)?)
+        self.weights.linear_rows(name, size, &order, device)
     }
 
     /// The checkpoint's own name of a part that is named as in GGUF files.

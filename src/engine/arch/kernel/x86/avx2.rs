@@ -4,25 +4,45 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::activations::Activations;
-use super::super::{BLOCK, Codes, PackedWeight, TILE};
+use super::super::{BLOCK, Bytes, Halves, PackedWeight, SUPER, Small, TILE, Width};
 use super::Output;
 
 /// Output rows per half of a tile: one 256-bit register of f32.
 const HALF: usize = TILE / 2;
-
-/// The codes of a half tile's block.
-#[expect(clippy::large_enum_variant, reason = "it lives in registers")]
-enum Half<'a> {
-    /// Unpacked once for all rows.
-    Four([__m256i; 8]),
-    Eight(&'a [[u8; 64]; 8]),
-}
 
 impl PackedWeight {
     /// # Safety
     /// AVX2, FMA and F16C are there, and no other thread writes these tiles' columns.
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) unsafe fn strips_avx2(
+        &self,
+        x: &Activations,
+        rows: usize,
+        tiles: Range<usize>,
+        y: &Output,
+    ) {
+        const FOUR: u8 = Width::Four as u8;
+        const FIVE: u8 = Width::Five as u8;
+        const SIX: u8 = Width::Six as u8;
+        const EIGHT: u8 = Width::Eight as u8;
+        // SAFETY: as this function's own contract.
+        unsafe {
+            match (self.layout.width, self.layout.small == Small::PerHalf) {
+                (Width::Four, false) => self.strips_256::<FOUR, 1>(x, rows, tiles, y),
+                (Width::Four, true) => self.strips_256::<FOUR, 2>(x, rows, tiles, y),
+                (Width::Five, _) => self.strips_256::<FIVE, 1>(x, rows, tiles, y),
+                (Width::Six, _) => self.strips_256::<SIX, 2>(x, rows, tiles, y),
+                (Width::Eight, _) => self.strips_256::<EIGHT, 1>(x, rows, tiles, y),
+            }
+        }
+    }
+
+    /// With codes of one [`Width`] and `PARTS` scales per block.
+    ///
+    /// # Safety
+    /// As [`PackedWeight::strips_avx2`].
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn strips_256<const WIDTH: u8, const PARTS: usize>(
         &self,
         x: &Activations,
         rows: usize,
@@ -36,11 +56,11 @@ impl PackedWeight {
                 // SAFETY: as this function's own contract.
                 unsafe {
                     while row + 4 <= end {
-                        self.tile_avx2::<4>(x, row, tile, y);
+                        self.tile_avx2::<WIDTH, PARTS, 4>(x, row, tile, y);
                         row += 4;
                     }
                     while row < end {
-                        self.tile_avx2::<1>(x, row, tile, y);
+                        self.tile_avx2::<WIDTH, PARTS, 1>(x, row, tile, y);
                         row += 1;
                     }
                 }
@@ -54,139 +74,210 @@ impl PackedWeight {
     /// As [`PackedWeight::strips_avx2`].
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn tile_avx2<const R: usize>(
+    unsafe fn tile_avx2<const WIDTH: u8, const PARTS: usize, const R: usize>(
         &self,
         x: &Activations,
         row: usize,
         tile: usize,
         y: &Output,
     ) {
-        for half in 0..2 {
-            // SAFETY: as this function's own contract.
-            let sums = unsafe { self.half_tile::<R>(x, row, tile, half) };
-            let unit = _mm256_set1_ps(self.unit);
-            for (r, sum) in sums.into_iter().enumerate() {
-                let index = (row + r) * self.out + tile * TILE + half * HALF;
-                // SAFETY: the half's eight columns of this row, which belong to this thread.
-                unsafe { _mm256_storeu_ps(y.0.add(index), _mm256_mul_ps(sum, unit)) }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`PackedWeight::strips_avx2`].
-    #[target_feature(enable = "avx2,fma,f16c")]
-    #[inline]
-    unsafe fn half_tile<const R: usize>(
-        &self,
-        x: &Activations,
-        row: usize,
-        tile: usize,
-        half: usize,
-    ) -> [__m256; R] {
         let blocks = self.input / BLOCK;
-        let mut sums = [_mm256_setzero_ps(); R];
-        for b in 0..blocks {
-            let at = tile * blocks + b;
-            // SAFETY: arrays of eight f16 and of 32 bytes are read whole; indices are below their lengths.
-            unsafe {
-                let scale = halves(self.scales.as_ptr().add(at).cast::<__m128i>().add(half));
-                let min = self.mins.as_ref();
-                let min = min.map(|mins| halves(mins.as_ptr().add(at).cast::<__m128i>().add(half)));
-                let codes = match &self.codes {
-                    Codes::Four(tiles) => Half::Four(nibbles(tiles.get_unchecked(at), half)),
-                    Codes::Eight(tiles) => Half::Eight(tiles.get_unchecked(at)),
-                };
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    let xb = (row + r) * blocks + b;
-                    let quads = x.codes.as_ptr().add(xb * BLOCK);
-                    let code_sum = *x.sums.get_unchecked(xb);
-                    let (dots, offset) = match &codes {
-                        Half::Four(weights) => (dot_four(weights, quads), self.offset),
-                        Half::Eight(weights) => {
-                            (dot_eight(weights, half, quads), self.offset - 128)
+        for half in 0..2 {
+            let mut sums = [_mm256_setzero_ps(); R];
+            for b in 0..blocks {
+                // SAFETY: `b` is a block of the tile, and the rows are there.
+                unsafe {
+                    let weights = self.codes_avx2::<WIDTH>(tile * blocks + b, half);
+                    let scales = self.scales_avx2::<PARTS>(tile, b, half);
+                    for (r, sum) in sums.iter_mut().enumerate() {
+                        let xb = (row + r) * blocks + b;
+                        let quads = x.codes.as_ptr().add(xb * BLOCK).cast::<i32>();
+                        let x = x.blocks.get_unchecked(xb);
+                        let x_scale = _mm256_set1_ps(x.scale);
+                        for (part, (scale, min)) in scales.iter().enumerate() {
+                            let groups = part * 8 / PARTS..(part + 1) * 8 / PARTS;
+                            let dots =
+                                dots::<WIDTH>(&weights[groups.clone()], quads.add(groups.start));
+                            let both = _mm256_mul_ps(*scale, x_scale);
+                            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
+                            // Codes of eight bits are taken as signed here, and have no min.
+                            if WIDTH != Width::Eight as u8 {
+                                let x_sum = match PARTS {
+                                    1 => x.sum,
+                                    _ => x.half_sums[part],
+                                };
+                                *sum = _mm256_fmadd_ps(*min, _mm256_set1_ps(x_sum), *sum);
+                            }
                         }
-                    };
-                    // The offset of all codes at once.
-                    let dots = _mm256_sub_epi32(dots, _mm256_set1_epi32(offset * code_sum));
-                    let x_scale = *x.scales.get_unchecked(xb);
-                    let both = _mm256_mul_ps(scale, _mm256_set1_ps(x_scale));
-                    *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
-                    if let Some(min) = min {
-                        let x_sum = _mm256_set1_ps(x_scale * code_sum as f32);
-                        *sum = _mm256_fmadd_ps(min, x_sum, *sum);
                     }
                 }
             }
+            for (r, sum) in sums.into_iter().enumerate() {
+                let index = (row + r) * self.out + tile * TILE + half * HALF;
+                // SAFETY: the half's eight columns of this row, which belong to this thread.
+                unsafe { _mm256_storeu_ps(y.0.add(index), sum) }
+            }
         }
-        sums
+    }
+
+    /// The codes of a block of all tiles: register `g` holds inputs `4 g .. 4 g + 4` of the half's eight rows. Those of
+    /// eight bits are signed.
+    ///
+    /// # Safety
+    /// AVX2 is there, the block is, and codes are of this width.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn codes_avx2<const WIDTH: u8>(&self, block: usize, half: usize) -> [__m256i; 8] {
+        let lines = self.layout.width.lines();
+        // SAFETY: by the contract of this function.
+        let at = unsafe { self.codes.as_ptr().add(block * lines) };
+        // SAFETY: the block's lines are 64 bytes each.
+        let line = |g: usize| unsafe { _mm256_load_si256(at.add(g).cast::<__m256i>().add(half)) };
+        if WIDTH == Width::Eight as u8 {
+            let middle = _mm256_set1_epi8(-128);
+            return std::array::from_fn(|g| _mm256_xor_si256(line(g), middle));
+        }
+        let low = _mm256_set1_epi8(15);
+        let mut codes = [_mm256_setzero_si256(); 8];
+        for g in 0..4 {
+            let both = line(g);
+            codes[g] = _mm256_and_si256(both, low);
+            codes[4 + g] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+        }
+        if WIDTH == Width::Five as u8 {
+            // Each byte of the masks is spread over the eight codes whose fifth bits it holds.
+            let spread = _mm256_setr_epi8(
+                0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3,
+                3, 3, 3, 3,
+            );
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let sixteen = _mm256_set1_epi8(16);
+            // SAFETY: the fifth line is eight masks, each of two numbers, one per half.
+            let masks = unsafe { at.add(4).cast::<[[i32; 2]; 8]>().read() };
+            for (codes, mask) in codes.iter_mut().zip(masks) {
+                let bits = _mm256_shuffle_epi8(_mm256_set1_epi32(mask[half]), spread);
+                let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
+                *codes = _mm256_or_si256(*codes, _mm256_and_si256(set, sixteen));
+            }
+        }
+        if WIDTH == Width::Six as u8 {
+            let upper = _mm256_set1_epi8(0x30);
+            for (part, codes) in codes.chunks_exact_mut(4).enumerate() {
+                let pairs = line(4 + part);
+                let shifted = [
+                    _mm256_slli_epi16(pairs, 4),
+                    _mm256_slli_epi16(pairs, 2),
+                    pairs,
+                    _mm256_srli_epi16(pairs, 2),
+                ];
+                for (codes, shifted) in codes.iter_mut().zip(shifted) {
+                    *codes = _mm256_or_si256(*codes, _mm256_and_si256(shifted, upper));
+                }
+            }
+        }
+        codes
+    }
+
+    /// Scale and min of each part of a block, for a half of a tile.
+    ///
+    /// # Safety
+    /// AVX2 and F16C are there, the block is, and it has so many parts.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    unsafe fn scales_avx2<const PARTS: usize>(
+        &self,
+        tile: usize,
+        b: usize,
+        half: usize,
+    ) -> [(__m256, __m256); PARTS] {
+        let layout = &self.layout;
+        let each = 1 + usize::from(layout.mins);
+        let offset = _mm256_set1_ps(-layout.offset);
+        let (large_blocks, large_block) = match layout.small {
+            Small::None => (self.input / BLOCK, b),
+            _ => (self.input / SUPER, b / (SUPER / BLOCK)),
+        };
+        // SAFETY: by the contract of this function, the numbers of this block are there.
+        unsafe {
+            let large = self.large.as_ptr();
+            let large = large.add((tile * large_blocks + large_block) * each);
+            let scale = halves(large, half);
+            let min = match layout.mins {
+                true => halves(large.add(1), half),
+                false => _mm256_mul_ps(scale, offset),
+            };
+            if layout.small == Small::None {
+                return [(scale, min); PARTS];
+            }
+            let small = self.small.as_ptr();
+            let small = small.add((tile * (self.input / BLOCK) + b) * PARTS * each);
+            std::array::from_fn(|part| {
+                let factor = bytes(small.add(part * each), half);
+                let min_factor = match layout.mins {
+                    true => bytes(small.add(part * each + 1), half),
+                    false => factor,
+                };
+                (_mm256_mul_ps(scale, factor), _mm256_mul_ps(min, min_factor))
+            })
+        }
     }
 }
 
-/// Eight f16 as f32.
+/// Eight of sixteen f16 as f32.
 ///
 /// # Safety
-/// 16 bytes are readable at `from`.
+/// They are readable.
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-unsafe fn halves(from: *const __m128i) -> __m256 {
+unsafe fn halves(from: *const Halves, half: usize) -> __m256 {
     // SAFETY: by the contract of this function.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(from) })
+    _mm256_cvtph_ps(unsafe { _mm_load_si128(from.cast::<__m128i>().add(half)) })
 }
 
-/// Register `g` holds inputs `4 g .. 4 g + 4` of the half's eight rows.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn nibbles(tile: &[[u8; 64]; 4], half: usize) -> [__m256i; 8] {
-    let low = _mm256_set1_epi8(15);
-    let mut codes = [_mm256_setzero_si256(); 8];
-    for (g, bytes) in tile.iter().enumerate() {
-        // SAFETY: the half's 32 bytes of an array of 64.
-        let both = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>().add(half)) };
-        codes[2 * g] = _mm256_and_si256(both, low);
-        codes[2 * g + 1] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-    }
-    codes
-}
-
-/// Eight dot products over a block. Sixteen products of at most 15 * 127 fit in 16 bits, so one widening
-/// addition at the end is enough.
+/// Eight of sixteen small integers as f32.
 ///
 /// # Safety
-/// 32 codes are readable at `x`.
+/// They are readable.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn dot_four(weights: &[__m256i; 8], x: *const i8) -> __m256i {
-    let mut sum = _mm256_setzero_si256();
-    for (g, weight) in weights.iter().enumerate() {
-        // SAFETY: by the contract of this function.
-        let quad = unsafe { _mm256_set1_epi32(x.cast::<i32>().add(g).read_unaligned()) };
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(*weight, quad));
-    }
-    _mm256_madd_epi16(sum, _mm256_set1_epi16(1))
+unsafe fn bytes(from: *const Bytes, half: usize) -> __m256 {
+    // SAFETY: by the contract of this function.
+    let eight = unsafe { _mm_loadl_epi64(from.cast::<u64>().add(half).cast()) };
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight))
 }
 
-/// The same for codes of eight bits, less 128 each: products of 255 * 127 would not fit in pairs of 16 bits. One side of
-/// `vpmaddubsw` is unsigned, so the sign moves to the activations.
+/// Eight dot products over a block or half of one. `vpmaddubsw` adds pairs of products in 16 bits, which hold
+/// `2 * 8 * 15 * 127`, `2 * 4 * 31 * 127` and `2 * 2 * 63 * 127`: so many sums are added up before they are widened.
 ///
 /// # Safety
-/// 32 codes are readable at `x`.
+/// AVX2 is there, and as many groups of four codes are readable at `x` as there are of weights.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn dot_eight(weights: &[[u8; 64]; 8], half: usize, x: *const i8) -> __m256i {
-    let middle = _mm256_set1_epi8(-128);
+unsafe fn dots<const WIDTH: u8>(weights: &[__m256i], x: *const i32) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    // SAFETY: by the contract of this function.
+    let quad = |g: usize| unsafe { _mm256_set1_epi32(x.add(g).read_unaligned()) };
+    let narrow = match WIDTH {
+        w if w == Width::Four as u8 => 8,
+        w if w == Width::Five as u8 => 4,
+        w if w == Width::Six as u8 => 2,
+        _ => 1,
+    };
     let mut sum = _mm256_setzero_si256();
-    for (g, bytes) in weights.iter().enumerate() {
-        // SAFETY: the half's 32 bytes of an array of 64; `x` by the contract of this function.
-        let (code, quad) = unsafe {
-            (
-                _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>().add(half)),
-                _mm256_set1_epi32(x.cast::<i32>().add(g).read_unaligned()),
-            )
-        };
-        let weight = _mm256_xor_si256(code, middle);
-        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(quad, weight));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    for (i, weights) in weights.chunks(narrow).enumerate() {
+        let mut pairs = _mm256_setzero_si256();
+        for (g, weight) in weights.iter().enumerate() {
+            let quad = quad(i * narrow + g);
+            let products = match WIDTH == Width::Eight as u8 {
+                // One side is unsigned, so the sign moves to the activations.
+                true => {
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(*weight), _mm256_sign_epi8(quad, *weight))
+                }
+                false => _mm256_maddubs_epi16(*weight, quad),
+            };
+            pairs = _mm256_add_epi16(pairs, products);
+        }
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
     }
     sum
 }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::activations::Activations;
-use super::super::{BLOCK, Codes, PackedWeight, TILE};
+use super::super::{BLOCK, Bytes, Halves, PackedWeight, SUPER, Small, TILE, Width};
 use super::Output;
 
 impl PackedWeight {
@@ -18,6 +18,34 @@ impl PackedWeight {
         tiles: Range<usize>,
         y: &Output,
     ) {
+        const FOUR: u8 = Width::Four as u8;
+        const FIVE: u8 = Width::Five as u8;
+        const SIX: u8 = Width::Six as u8;
+        const EIGHT: u8 = Width::Eight as u8;
+        // SAFETY: as this function's own contract.
+        unsafe {
+            match (self.layout.width, self.layout.small == Small::PerHalf) {
+                (Width::Four, false) => self.strips::<FOUR, 1>(x, rows, tiles, y),
+                (Width::Four, true) => self.strips::<FOUR, 2>(x, rows, tiles, y),
+                (Width::Five, _) => self.strips::<FIVE, 1>(x, rows, tiles, y),
+                (Width::Six, _) => self.strips::<SIX, 2>(x, rows, tiles, y),
+                (Width::Eight, _) => self.strips::<EIGHT, 1>(x, rows, tiles, y),
+            }
+        }
+    }
+
+    /// With codes of one [`Width`] and `PARTS` scales per block.
+    ///
+    /// # Safety
+    /// As [`PackedWeight::strips_avx512`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
+    unsafe fn strips<const WIDTH: u8, const PARTS: usize>(
+        &self,
+        x: &Activations,
+        rows: usize,
+        tiles: Range<usize>,
+        y: &Output,
+    ) {
         for strip in (0..rows).step_by(self.strip(8)) {
             let end = rows.min(strip + self.strip(8));
             for tile in tiles.clone() {
@@ -25,19 +53,19 @@ impl PackedWeight {
                 // SAFETY: as this function's own contract.
                 unsafe {
                     while row + 8 <= end {
-                        self.tile_avx512::<8>(x, row, tile, y);
+                        self.tile::<WIDTH, PARTS, 8>(x, row, tile, y);
                         row += 8;
                     }
                     while row + 4 <= end {
-                        self.tile_avx512::<4>(x, row, tile, y);
+                        self.tile::<WIDTH, PARTS, 4>(x, row, tile, y);
                         row += 4;
                     }
                     while row + 2 <= end {
-                        self.tile_avx512::<2>(x, row, tile, y);
+                        self.tile::<WIDTH, PARTS, 2>(x, row, tile, y);
                         row += 2;
                     }
                     while row < end {
-                        self.tile_avx512::<1>(x, row, tile, y);
+                        self.tile::<WIDTH, PARTS, 1>(x, row, tile, y);
                         row += 1;
                     }
                 }
@@ -51,7 +79,7 @@ impl PackedWeight {
     /// As [`PackedWeight::strips_avx512`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c")]
     #[inline]
-    unsafe fn tile_avx512<const R: usize>(
+    unsafe fn tile<const WIDTH: u8, const PARTS: usize, const R: usize>(
         &self,
         x: &Activations,
         row: usize,
@@ -61,41 +89,127 @@ impl PackedWeight {
         let blocks = self.input / BLOCK;
         let mut sums = [_mm512_setzero_ps(); R];
         for b in 0..blocks {
-            let at = tile * blocks + b;
-            // SAFETY: arrays of sixteen f16 and of 64 bytes are read whole; indices are below their lengths.
+            // SAFETY: `b` is a block of the tile, and the rows are there.
             unsafe {
-                let scale = halves(self.scales.as_ptr().add(at).cast());
-                let weights = match &self.codes {
-                    Codes::Four(tiles) => nibbles(tiles.get_unchecked(at)),
-                    Codes::Eight(tiles) => bytes(tiles.get_unchecked(at)),
-                };
-                let min = self.mins.as_ref();
-                let min = min.map(|mins| halves(mins.as_ptr().add(at).cast()));
+                let weights = self.codes_avx512::<WIDTH>(tile * blocks + b);
+                let scales = self.scales_avx512::<PARTS>(tile, b);
                 for (r, sum) in sums.iter_mut().enumerate() {
                     let xb = (row + r) * blocks + b;
                     let quads = x.codes.as_ptr().add(xb * BLOCK).cast::<i32>();
-                    let code_sum = *x.sums.get_unchecked(xb);
-                    // The offset of all codes at once.
-                    let mut dots = _mm512_set1_epi32(-self.offset * code_sum);
-                    for (g, weight) in weights.iter().enumerate() {
-                        let quad = _mm512_set1_epi32(quads.add(g).read_unaligned());
-                        dots = _mm512_dpbusd_epi32(dots, *weight, quad);
-                    }
-                    let x_scale = *x.scales.get_unchecked(xb);
-                    let both = _mm512_mul_ps(scale, _mm512_set1_ps(x_scale));
-                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), both, *sum);
-                    if let Some(min) = min {
-                        let x_sum = _mm512_set1_ps(x_scale * code_sum as f32);
-                        *sum = _mm512_fmadd_ps(min, x_sum, *sum);
+                    let x = x.blocks.get_unchecked(xb);
+                    let x_scale = _mm512_set1_ps(x.scale);
+                    for (part, (scale, min)) in scales.iter().enumerate() {
+                        let mut dots = _mm512_setzero_si512();
+                        for g in part * 8 / PARTS..(part + 1) * 8 / PARTS {
+                            let quad = _mm512_set1_epi32(quads.add(g).read_unaligned());
+                            dots = _mm512_dpbusd_epi32(dots, weights[g], quad);
+                        }
+                        let both = _mm512_mul_ps(*scale, x_scale);
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), both, *sum);
+                        let x_sum = match PARTS {
+                            1 => x.sum,
+                            _ => x.half_sums[part],
+                        };
+                        *sum = _mm512_fmadd_ps(*min, _mm512_set1_ps(x_sum), *sum);
                     }
                 }
             }
         }
-        let unit = _mm512_set1_ps(self.unit);
         for (r, sum) in sums.into_iter().enumerate() {
             let index = (row + r) * self.out + tile * TILE;
             // SAFETY: the tile's sixteen columns of this row, which belong to this thread.
-            unsafe { _mm512_storeu_ps(y.0.add(index), _mm512_mul_ps(sum, unit)) }
+            unsafe { _mm512_storeu_ps(y.0.add(index), sum) }
+        }
+    }
+
+    /// The codes of a block of all tiles: register `g` holds inputs `4 g .. 4 g + 4` of the sixteen rows.
+    ///
+    /// # Safety
+    /// AVX-512 F and BW are there, the block is, and codes are of this width.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn codes_avx512<const WIDTH: u8>(&self, block: usize) -> [__m512i; 8] {
+        let lines = self.layout.width.lines();
+        // SAFETY: by the contract of this function.
+        let at = unsafe { self.codes.as_ptr().add(block * lines) };
+        // SAFETY: the block's lines are 64 bytes each.
+        let line = |g: usize| unsafe { _mm512_load_si512(at.add(g).cast()) };
+        if WIDTH == Width::Eight as u8 {
+            return std::array::from_fn(line);
+        }
+        let low = _mm512_set1_epi8(15);
+        let mut codes = [_mm512_setzero_si512(); 8];
+        for g in 0..4 {
+            let both = line(g);
+            codes[g] = _mm512_and_si512(both, low);
+            codes[4 + g] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+        }
+        if WIDTH == Width::Five as u8 {
+            let sixteen = _mm512_set1_epi8(16);
+            // SAFETY: the fifth line is eight masks.
+            let masks = unsafe { at.add(4).cast::<[u64; 8]>().read() };
+            for (codes, mask) in codes.iter_mut().zip(masks) {
+                *codes = _mm512_mask_add_epi8(*codes, mask, *codes, sixteen);
+            }
+        }
+        if WIDTH == Width::Six as u8 {
+            let upper = _mm512_set1_epi8(0x30);
+            for (half, codes) in codes.chunks_exact_mut(4).enumerate() {
+                let pairs = line(4 + half);
+                let shifted = [
+                    _mm512_slli_epi16(pairs, 4),
+                    _mm512_slli_epi16(pairs, 2),
+                    pairs,
+                    _mm512_srli_epi16(pairs, 2),
+                ];
+                for (codes, shifted) in codes.iter_mut().zip(shifted) {
+                    *codes = _mm512_or_si512(*codes, _mm512_and_si512(shifted, upper));
+                }
+            }
+        }
+        codes
+    }
+
+    /// Scale and min of each part of a tile's block.
+    ///
+    /// # Safety
+    /// AVX-512 F is there, the block is, and it has so many parts.
+    #[target_feature(enable = "avx512f,avx2,f16c")]
+    #[inline]
+    unsafe fn scales_avx512<const PARTS: usize>(
+        &self,
+        tile: usize,
+        b: usize,
+    ) -> [(__m512, __m512); PARTS] {
+        let layout = &self.layout;
+        let each = 1 + usize::from(layout.mins);
+        let offset = _mm512_set1_ps(-layout.offset);
+        let (large_blocks, large_block) = match layout.small {
+            Small::None => (self.input / BLOCK, b),
+            _ => (self.input / SUPER, b / (SUPER / BLOCK)),
+        };
+        // SAFETY: by the contract of this function, the numbers of this block are there.
+        unsafe {
+            let large = self.large.as_ptr();
+            let large = large.add((tile * large_blocks + large_block) * each);
+            let scale = halves(large);
+            let min = match layout.mins {
+                true => halves(large.add(1)),
+                false => _mm512_mul_ps(scale, offset),
+            };
+            if layout.small == Small::None {
+                return [(scale, min); PARTS];
+            }
+            let small = self.small.as_ptr();
+            let small = small.add((tile * (self.input / BLOCK) + b) * PARTS * each);
+            std::array::from_fn(|part| {
+                let factor = bytes(small.add(part * each));
+                let min_factor = match layout.mins {
+                    true => bytes(small.add(part * each + 1)),
+                    false => factor,
+                };
+                (_mm512_mul_ps(scale, factor), _mm512_mul_ps(min, min_factor))
+            })
         }
     }
 }
@@ -103,33 +217,21 @@ impl PackedWeight {
 /// Sixteen f16 as f32.
 ///
 /// # Safety
-/// 32 bytes are readable at `from`.
+/// They are readable.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn halves(from: *const __m256i) -> __m512 {
+unsafe fn halves(from: *const Halves) -> __m512 {
     // SAFETY: by the contract of this function.
-    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from) })
+    _mm512_cvtph_ps(unsafe { _mm256_load_si256(from.cast()) })
 }
 
-/// Register `g` holds inputs `4 g .. 4 g + 4` of the sixteen rows.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn nibbles(tile: &[[u8; 64]; 4]) -> [__m512i; 8] {
-    let low = _mm512_set1_epi8(15);
-    let mut codes = [_mm512_setzero_si512(); 8];
-    for (g, bytes) in tile.iter().enumerate() {
-        // SAFETY: 64 bytes are read from an array of 64.
-        let both = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
-        codes[2 * g] = _mm512_and_si512(both, low);
-        codes[2 * g + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-    }
-    codes
-}
-
-/// The same of codes that have a byte each.
+/// Sixteen small integers as f32.
+///
+/// # Safety
+/// They are readable.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn bytes(tile: &[[u8; 64]; 8]) -> [__m512i; 8] {
-    // SAFETY: 64 bytes are read from arrays of 64.
-    std::array::from_fn(|g| unsafe { _mm512_loadu_si512(tile[g].as_ptr().cast()) })
+unsafe fn bytes(from: *const Bytes) -> __m512 {
+    // SAFETY: by the contract of this function.
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_load_si128(from.cast()) }))
 }
