@@ -171,7 +171,12 @@ impl PackedWeight {
             .iter()
             .map(|weight| vec![0f32; rows * weight.out])
             .collect::<Vec<_>>();
-        multiply(weights, &Activations::quantize(values), rows, &mut products);
+        multiply(
+            weights,
+            &Activations::quantize(values, input),
+            rows,
+            &mut products,
+        );
         let shaped = weights.iter().zip(products).map(|(weight, product)| {
             let shape = [&dims[..], &[weight.out]].concat();
             Tensor::from_vec(product, shape, x.device())

@@ -4,10 +4,17 @@ use rayon::prelude::*;
 
 use super::BLOCK;
 
-/// `x = scale * code`, per block of 32.
+/// Rows that lie together, and are multiplied together.
+pub const GROUP: usize = 8;
+
+/// `x = scale * code`, per block of 32. Of each group of rows (the last may be smaller) the first blocks of all its rows
+/// come first, then their second ones: a kernel that takes a group reads on in one place.
 pub struct Activations {
     pub codes: Vec<i8>,
     pub blocks: Vec<BlockScale>,
+    /// Blocks of a row.
+    row_blocks: usize,
+    rows: usize,
 }
 
 /// What a block's products are multiplied with, and what the weights' `min` is.
@@ -22,37 +29,46 @@ pub struct BlockScale {
 }
 
 impl Activations {
-    /// `x` is whole blocks.
-    pub fn quantize(x: &[f32]) -> Self {
-        /// Blocks per task.
-        const TASK: usize = 256;
-        let count = x.len() / BLOCK;
+    /// Rows of `input`, which is whole blocks.
+    pub fn quantize(x: &[f32], input: usize) -> Self {
+        let (rows, row_blocks) = (x.len() / input, input / BLOCK);
         let mut codes = vec![0; x.len()];
-        let mut blocks = vec![BlockScale::default(); count];
-        if count <= TASK {
-            quantize(x, &mut codes, &mut blocks);
-        } else {
-            let tasks = (
-                x.par_chunks(TASK * BLOCK),
-                codes.par_chunks_mut(TASK * BLOCK),
-                blocks.par_chunks_mut(TASK),
-            );
-            tasks
+        let mut blocks = vec![BlockScale::default(); rows * row_blocks];
+        let groups = (
+            x.par_chunks(GROUP * input),
+            codes.par_chunks_mut(GROUP * input),
+            blocks.par_chunks_mut(GROUP * row_blocks),
+        );
+        match rows <= GROUP {
+            true => quantize(x, &mut codes, &mut blocks, row_blocks),
+            false => groups
                 .into_par_iter()
-                .for_each(|(x, codes, blocks)| quantize(x, codes, blocks));
+                .for_each(|(x, codes, blocks)| quantize(x, codes, blocks, row_blocks)),
         }
-        Self { codes, blocks }
+        Self {
+            codes,
+            blocks,
+            row_blocks,
+            rows,
+        }
+    }
+
+    /// The index of the first block of a row, and how many blocks further its next one is.
+    pub fn place(&self, row: usize) -> (usize, usize) {
+        let start = row / GROUP * GROUP;
+        let step = GROUP.min(self.rows - start);
+        (start * self.row_blocks + row - start, step)
     }
 }
 
-/// Quantises whole blocks, with AVX2 where it is there.
-fn quantize(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale]) {
+/// Quantises a group of rows, with AVX2 where it is there.
+fn quantize(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale], row_blocks: usize) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         // SAFETY: the features are there.
-        return unsafe { quantize_avx2(x, codes, blocks) };
+        return unsafe { quantize_avx2(x, codes, blocks, row_blocks) };
     }
-    quantize_any(x, codes, blocks);
+    quantize_any(x, codes, blocks, row_blocks);
 }
 
 /// The same code, compiled for wider registers.
@@ -61,29 +77,37 @@ fn quantize(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale]) {
 /// AVX2 and FMA are there.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn quantize_avx2(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale]) {
-    quantize_any(x, codes, blocks);
+unsafe fn quantize_avx2(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale], row_blocks: usize) {
+    quantize_any(x, codes, blocks, row_blocks);
 }
 
 #[inline(always)]
-fn quantize_any(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale]) {
+fn quantize_any(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale], row_blocks: usize) {
+    let rows = blocks.len() / row_blocks;
+    let (codes, _) = codes.as_chunks_mut::<BLOCK>();
+    for (i, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
+        let (row, block) = (i / row_blocks, i % row_blocks);
+        let to = block * rows + row;
+        blocks[to] = quantize_block(x, &mut codes[to]);
+    }
+}
+
+#[inline(always)]
+fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> BlockScale {
     /// Adding it leaves no room for a fraction: the low bits of the sum are the number rounded to nearest even.
     const ROUND: f32 = 12_582_912.; // 1.5 * 2^23
-    let all = x.chunks_exact(BLOCK).zip(codes.chunks_exact_mut(BLOCK));
-    for ((x, codes), block) in all.zip(blocks) {
-        let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
-        let scale = largest / 127.;
-        let inverse = if scale > 0. { 1. / scale } else { 0. };
-        for (code, x) in codes.iter_mut().zip(x) {
-            *code = (x * inverse + ROUND).to_bits() as i8;
-        }
-        let (low, high) = codes.split_at(BLOCK / 2);
-        let sum = |half: &[i8]| half.iter().map(|code| i32::from(*code)).sum::<i32>();
-        let (low, high) = (sum(low), sum(high));
-        *block = BlockScale {
-            scale,
-            sum: scale * (low + high) as f32,
-            half_sums: [scale * low as f32, scale * high as f32],
-        };
+    let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let scale = largest / 127.;
+    let inverse = if scale > 0. { 1. / scale } else { 0. };
+    for (code, x) in codes.iter_mut().zip(x) {
+        *code = (x * inverse + ROUND).to_bits() as i8;
+    }
+    let (low, high) = codes.split_at(BLOCK / 2);
+    let sum = |half: &[i8]| half.iter().map(|code| i32::from(*code)).sum::<i32>();
+    let (low, high) = (sum(low), sum(high));
+    BlockScale {
+        scale,
+        sum: scale * (low + high) as f32,
+        half_sums: [scale * low as f32, scale * high as f32],
     }
 }

@@ -23,12 +23,23 @@ fn random(shape: (usize, usize)) -> Tensor {
 }
 
 fn plain(weight: &QTensor, x: &Tensor) -> Vec<f32> {
-    let activations = Activations::quantize(&x.flatten_all().unwrap().to_vec1().unwrap());
-    let codes = activations.codes.iter().enumerate();
-    let x = codes.map(|(i, code)| f32::from(*code) * activations.blocks[i / BLOCK].scale);
-    let x = x.collect::<Vec<_>>();
     let input = weight.shape().dims()[1];
-    let rows = x.len() / input;
+    let values = x.flatten_all().unwrap().to_vec1().unwrap();
+    let activations = Activations::quantize(&values, input);
+    let rows = values.len() / input;
+    let x = (0..rows).flat_map(|row| {
+        let (first, step) = activations.place(row);
+        let places = (0..input / BLOCK).map(move |b| first + b * step);
+        places.flat_map(|i| {
+            let codes = &activations.codes[i * BLOCK..][..BLOCK];
+            let scale = activations.blocks[i].scale;
+            codes.iter().map(move |code| f32::from(*code) * scale)
+        })
+    });
+    let x = x.collect::<Vec<_>>();
+    for (x, value) in x.iter().zip(&values) {
+        assert!((x - value).abs() < 0.02, "{value} became {x}");
+    }
     let x = Tensor::from_vec(x, (rows, input), &Device::Cpu).unwrap();
     let w = weight.dequantize(&Device::Cpu).unwrap();
     let y = x.matmul(&w.t().unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::activations::Activations;
+use super::activations::{Activations, GROUP};
 use super::{Isa, PackedWeight, TILE};
 
 /// Multiply-adds below which handing work to other threads costs more than it saves.
@@ -72,8 +72,8 @@ pub fn multiply(
 }
 
 impl PackedWeight {
-    /// Rows of activations that are multiplied with all tiles before the next ones are.
-    fn strip(&self, group: usize) -> usize {
-        (STRIP / self.input).next_multiple_of(group)
+    /// Rows of activations that are multiplied with all tiles before the next ones are: whole groups.
+    fn strip(&self) -> usize {
+        (STRIP / self.input).next_multiple_of(GROUP)
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::activations::Activations;
+use super::super::activations::{Activations, BlockScale};
 use super::super::{BLOCK, Bytes, Halves, PackedWeight, SUPER, Small, TILE, Width};
 use super::Output;
 
@@ -49,8 +49,8 @@ impl PackedWeight {
         tiles: Range<usize>,
         y: &Output,
     ) {
-        for strip in (0..rows).step_by(self.strip(4)) {
-            let end = rows.min(strip + self.strip(4));
+        for strip in (0..rows).step_by(self.strip()) {
+            let end = rows.min(strip + self.strip());
             for tile in tiles.clone() {
                 let mut row = strip;
                 // SAFETY: as this function's own contract.
@@ -82,33 +82,23 @@ impl PackedWeight {
         y: &Output,
     ) {
         let blocks = self.input / BLOCK;
+        let (first, step) = x.place(row);
         for half in 0..2 {
             let mut sums = [_mm256_setzero_ps(); R];
             for b in 0..blocks {
-                // SAFETY: `b` is a block of the tile, and the rows are there.
+                // SAFETY: `b` is a block of the tile, and the rows are there, side by side.
                 unsafe {
                     let weights = self.codes_avx2::<WIDTH>(tile * blocks + b, half);
                     let scales = self.scales_avx2::<PARTS>(tile, b, half);
-                    for (r, sum) in sums.iter_mut().enumerate() {
-                        let xb = (row + r) * blocks + b;
-                        let quads = x.codes.as_ptr().add(xb * BLOCK).cast::<i32>();
-                        let x = x.blocks.get_unchecked(xb);
-                        let x_scale = _mm256_set1_ps(x.scale);
-                        for (part, (scale, min)) in scales.iter().enumerate() {
-                            let groups = part * 8 / PARTS..(part + 1) * 8 / PARTS;
-                            let dots =
-                                dots::<WIDTH>(&weights[groups.clone()], quads.add(groups.start));
-                            let both = _mm256_mul_ps(*scale, x_scale);
-                            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
-                            // Codes of eight bits are taken as signed here, and have no min.
-                            if WIDTH != Width::Eight as u8 {
-                                let x_sum = match PARTS {
-                                    1 => x.sum,
-                                    _ => x.half_sums[part],
-                                };
-                                *sum = _mm256_fmadd_ps(*min, _mm256_set1_ps(x_sum), *sum);
-                            }
-                        }
+                    let x = Rows {
+                        quads: x.codes.as_ptr().add((first + b * step) * BLOCK).cast(),
+                        blocks: x.blocks.as_ptr().add(first + b * step),
+                    };
+                    if PARTS == 1 {
+                        x.accumulate::<WIDTH, 0, 8, R>(&weights, scales[0], &mut sums);
+                    } else {
+                        x.accumulate::<WIDTH, 0, 4, R>(&weights, scales[0], &mut sums);
+                        x.accumulate::<WIDTH, 4, 8, R>(&weights, scales[1], &mut sums);
                     }
                 }
             }
@@ -246,17 +236,59 @@ unsafe fn bytes(from: *const Bytes, half: usize) -> __m256 {
     _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight))
 }
 
-/// Eight dot products over a block or half of one. `vpmaddubsw` adds pairs of products in 16 bits, which hold
-/// `2 * 8 * 15 * 127`, `2 * 4 * 31 * 127` and `2 * 2 * 63 * 127`: so many sums are added up before they are widened.
+/// A block of some rows of activations.
+struct Rows {
+    quads: *const i32,
+    blocks: *const BlockScale,
+}
+
+impl Rows {
+    /// Adds the products with groups `FROM` to `TO` of a block's codes, which are all of it or one half.
+    ///
+    /// # Safety
+    /// AVX2 and FMA are there, and `R` rows.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn accumulate<const WIDTH: u8, const FROM: usize, const TO: usize, const R: usize>(
+        &self,
+        weights: &[__m256i; 8],
+        (scale, min): (__m256, __m256),
+        sums: &mut [__m256; R],
+    ) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: by the contract of this function; a block is eight groups of four codes.
+            let (block, dots) = unsafe {
+                let quads = self.quads.add(r * BLOCK / 4);
+                (
+                    &*self.blocks.add(r),
+                    dots::<WIDTH, FROM, TO>(weights, quads),
+                )
+            };
+            let both = _mm256_mul_ps(scale, _mm256_set1_ps(block.scale));
+            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), both, *sum);
+            // Codes of eight bits are taken as signed here, and have no min.
+            if WIDTH != Width::Eight as u8 {
+                let sum_of_block = match TO - FROM {
+                    8 => block.sum,
+                    _ => block.half_sums[FROM / 4],
+                };
+                *sum = _mm256_fmadd_ps(min, _mm256_set1_ps(sum_of_block), *sum);
+            }
+        }
+    }
+}
+
+/// Eight dot products. `vpmaddubsw` adds pairs of products in 16 bits, which hold `2 * 8 * 15 * 127`,
+/// `2 * 4 * 31 * 127` and `2 * 2 * 63 * 127`: so many sums are added up before they are widened.
 ///
 /// # Safety
-/// AVX2 is there, and as many groups of four codes are readable at `x` as there are of weights.
+/// AVX2 is there, and 32 codes are readable at `x`.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn dots<const WIDTH: u8>(weights: &[__m256i], x: *const i32) -> __m256i {
-    let ones = _mm256_set1_epi16(1);
-    // SAFETY: by the contract of this function.
-    let quad = |g: usize| unsafe { _mm256_set1_epi32(x.add(g).read_unaligned()) };
+unsafe fn dots<const WIDTH: u8, const FROM: usize, const TO: usize>(
+    weights: &[__m256i; 8],
+    x: *const i32,
+) -> __m256i {
     let narrow = match WIDTH {
         w if w == Width::Four as u8 => 8,
         w if w == Width::Five as u8 => 4,
@@ -264,20 +296,21 @@ unsafe fn dots<const WIDTH: u8>(weights: &[__m256i], x: *const i32) -> __m256i {
         _ => 1,
     };
     let mut sum = _mm256_setzero_si256();
-    for (i, weights) in weights.chunks(narrow).enumerate() {
-        let mut pairs = _mm256_setzero_si256();
-        for (g, weight) in weights.iter().enumerate() {
-            let quad = quad(i * narrow + g);
-            let products = match WIDTH == Width::Eight as u8 {
-                // One side is unsigned, so the sign moves to the activations.
-                true => {
-                    _mm256_maddubs_epi16(_mm256_abs_epi8(*weight), _mm256_sign_epi8(quad, *weight))
-                }
-                false => _mm256_maddubs_epi16(*weight, quad),
-            };
-            pairs = _mm256_add_epi16(pairs, products);
+    let mut pairs = _mm256_setzero_si256();
+    for g in FROM..TO {
+        // SAFETY: by the contract of this function.
+        let quad = unsafe { _mm256_set1_epi32(x.add(g).read_unaligned()) };
+        let weight = weights[g];
+        let products = match WIDTH == Width::Eight as u8 {
+            // One side is unsigned, so the sign moves to the activations.
+            true => _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(quad, weight)),
+            false => _mm256_maddubs_epi16(weight, quad),
+        };
+        pairs = _mm256_add_epi16(pairs, products);
+        if (g + 1) % narrow == 0 || g + 1 == TO {
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            pairs = _mm256_setzero_si256();
         }
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
     }
     sum
 }

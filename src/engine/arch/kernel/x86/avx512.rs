@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::activations::Activations;
+use super::super::activations::{Activations, BlockScale};
 use super::super::{BLOCK, Bytes, Halves, PackedWeight, SUPER, Small, TILE, Width};
 use super::Output;
 
@@ -46,8 +46,8 @@ impl PackedWeight {
         tiles: Range<usize>,
         y: &Output,
     ) {
-        for strip in (0..rows).step_by(self.strip(8)) {
-            let end = rows.min(strip + self.strip(8));
+        for strip in (0..rows).step_by(self.strip()) {
+            let end = rows.min(strip + self.strip());
             for tile in tiles.clone() {
                 let mut row = strip;
                 // SAFETY: as this function's own contract.
@@ -87,31 +87,22 @@ impl PackedWeight {
         y: &Output,
     ) {
         let blocks = self.input / BLOCK;
+        let (first, step) = x.place(row);
         let mut sums = [_mm512_setzero_ps(); R];
         for b in 0..blocks {
-            // SAFETY: `b` is a block of the tile, and the rows are there.
+            // SAFETY: `b` is a block of the tile, and the rows are there, side by side.
             unsafe {
                 let weights = self.codes_avx512::<WIDTH>(tile * blocks + b);
                 let scales = self.scales_avx512::<PARTS>(tile, b);
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    let xb = (row + r) * blocks + b;
-                    let quads = x.codes.as_ptr().add(xb * BLOCK).cast::<i32>();
-                    let x = x.blocks.get_unchecked(xb);
-                    let x_scale = _mm512_set1_ps(x.scale);
-                    for (part, (scale, min)) in scales.iter().enumerate() {
-                        let mut dots = _mm512_setzero_si512();
-                        for g in part * 8 / PARTS..(part + 1) * 8 / PARTS {
-                            let quad = _mm512_set1_epi32(quads.add(g).read_unaligned());
-                            dots = _mm512_dpbusd_epi32(dots, weights[g], quad);
-                        }
-                        let both = _mm512_mul_ps(*scale, x_scale);
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), both, *sum);
-                        let x_sum = match PARTS {
-                            1 => x.sum,
-                            _ => x.half_sums[part],
-                        };
-                        *sum = _mm512_fmadd_ps(*min, _mm512_set1_ps(x_sum), *sum);
-                    }
+                let x = Rows {
+                    quads: x.codes.as_ptr().add((first + b * step) * BLOCK).cast(),
+                    blocks: x.blocks.as_ptr().add(first + b * step),
+                };
+                if PARTS == 1 {
+                    x.accumulate::<0, 8, R>(&weights, scales[0], &mut sums);
+                } else {
+                    x.accumulate::<0, 4, R>(&weights, scales[0], &mut sums);
+                    x.accumulate::<4, 8, R>(&weights, scales[1], &mut sums);
                 }
             }
         }
@@ -210,6 +201,45 @@ impl PackedWeight {
                 };
                 (_mm512_mul_ps(scale, factor), _mm512_mul_ps(min, min_factor))
             })
+        }
+    }
+}
+
+/// A block of some rows of activations.
+struct Rows {
+    quads: *const i32,
+    blocks: *const BlockScale,
+}
+
+impl Rows {
+    /// Adds the products with groups `FROM` to `TO` of a block's codes, which are all of it or one half.
+    ///
+    /// # Safety
+    /// AVX-512 F and VNNI are there, and `R` rows.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    #[inline]
+    unsafe fn accumulate<const FROM: usize, const TO: usize, const R: usize>(
+        &self,
+        weights: &[__m512i; 8],
+        (scale, min): (__m512, __m512),
+        sums: &mut [__m512; R],
+    ) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: by the contract of this function.
+            let block = unsafe { &*self.blocks.add(r) };
+            let mut dots = _mm512_setzero_si512();
+            for g in FROM..TO {
+                // SAFETY: a block is eight groups of four codes.
+                let quad = unsafe { self.quads.add(r * BLOCK / 4 + g).read_unaligned() };
+                dots = _mm512_dpbusd_epi32(dots, weights[g], _mm512_set1_epi32(quad));
+            }
+            let sum_of_block = match TO - FROM {
+                8 => block.sum,
+                _ => block.half_sums[FROM / 4],
+            };
+            let both = _mm512_mul_ps(scale, _mm512_set1_ps(block.scale));
+            *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), both, *sum);
+            *sum = _mm512_fmadd_ps(min, _mm512_set1_ps(sum_of_block), *sum);
         }
     }
 }
