@@ -7,7 +7,7 @@ use candle_core::{D, Device, Module, Result, Tensor};
 use serde::Deserialize;
 
 use super::half::HalfWeight;
-use super::kernel::PackedWeight;
+use super::kernel::{PackedWeight, Stored};
 use super::simd;
 
 /// `y = x W^T + b`, with weights float or quantised: one type, so that no architecture has a quantised twin.
@@ -28,6 +28,17 @@ enum Weight {
 impl Linear {
     /// `weight` is `(out, in)`, `bias` `(out)`.
     pub fn new(weight: Arc<QTensor>, bias: Option<Tensor>) -> Result<Self> {
+        if weight.device().is_cpu() {
+            let stored = Stored {
+                dtype: weight.dtype(),
+                shape: weight.shape().dims2()?,
+                bytes: &weight.data()?,
+                order: None,
+            };
+            if let Some(packed) = PackedWeight::new(&stored) {
+                return Ok(Self::packed(packed, bias));
+            }
+        }
         let weight = match HalfWeight::try_new(&weight)? {
             Some(half) => Weight::Half(half),
             None => Weight::General(QMatMul::from_arc(weight)?),

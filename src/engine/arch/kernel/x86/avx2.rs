@@ -297,14 +297,17 @@ unsafe fn dots<const WIDTH: u8, const FROM: usize, const TO: usize>(
     };
     let mut sum = _mm256_setzero_si256();
     let mut pairs = _mm256_setzero_si256();
+    #[expect(clippy::needless_range_loop, reason = "adapters are not unrolled")]
     for g in FROM..TO {
         // SAFETY: by the contract of this function.
         let quad = unsafe { _mm256_set1_epi32(x.add(g).read_unaligned()) };
-        let weight = weights[g];
         let products = match WIDTH == Width::Eight as u8 {
             // One side is unsigned, so the sign moves to the activations.
-            true => _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(quad, weight)),
-            false => _mm256_maddubs_epi16(weight, quad),
+            true => _mm256_maddubs_epi16(
+                _mm256_abs_epi8(weights[g]),
+                _mm256_sign_epi8(quad, weights[g]),
+            ),
+            false => _mm256_maddubs_epi16(weights[g], quad),
         };
         pairs = _mm256_add_epi16(pairs, products);
         if (g + 1) % narrow == 0 || g + 1 == TO {

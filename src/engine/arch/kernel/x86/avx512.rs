@@ -228,6 +228,7 @@ impl Rows {
             // SAFETY: by the contract of this function.
             let block = unsafe { &*self.blocks.add(r) };
             let mut dots = _mm512_setzero_si512();
+            #[expect(clippy::needless_range_loop, reason = "adapters are not unrolled")]
             for g in FROM..TO {
                 // SAFETY: a block is eight groups of four codes.
                 let quad = unsafe { self.quads.add(r * BLOCK / 4 + g).read_unaligned() };
