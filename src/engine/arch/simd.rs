@@ -38,6 +38,31 @@ pub fn exp(x: f32) -> f32 {
     y * two_to_n
 }
 
+/// The largest of some numbers; below all where there are none.
+#[inline(always)]
+pub fn largest(x: &[f32]) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; 16];
+    for chunk in x.chunks(16) {
+        for (m, x) in largest.iter_mut().zip(chunk) {
+            *m = if *x > *m { *x } else { *m };
+        }
+    }
+    largest.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Exponentials of some numbers less one of them, in place, and their sum.
+#[inline(always)]
+pub fn exp_less(x: &mut [f32], one: f32) -> f32 {
+    let mut sums = [0f32; 16];
+    for chunk in x.chunks_mut(16) {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - one);
+            *sum += *x;
+        }
+    }
+    sums.iter().sum()
+}
+
 /// `silu(gate) * up` in one pass (Shazeer 2020): without it, the largest intermediate results are written and read twice more.
 pub fn silu_times(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.apply_op2_no_bwd(up, &SiluTimes)
