@@ -12,7 +12,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::attention::{Mask, Scores, attend_rows, attention};
 use super::config::{Config, LayerConfig, QkNorm};
-use super::layers::{Linear, RmsNorm, last_rows};
+use super::cpu;
+use super::layers::{Linear, RmsNorm, last_rows, residual, scaled};
 use super::rope::{Angles, Rope, Span};
 use crate::engine::batch::{Cache, Model};
 
@@ -120,14 +121,10 @@ impl Decoder {
             if let (Some(norm), QkNorm::Row) = (norm, c.qk_norm) {
                 x = norm.forward(&x)?;
             }
-            x = x.reshape((t, heads, c.head_dim))?;
-            if let (Some(norm), QkNorm::Head) = (norm, c.qk_norm) {
-                x = norm.forward(&x)?;
-            }
-            match layer.config.rope {
-                Some(rope) => self.ropes[rope].rotate(&x, &angles[rope]),
-                None => Ok(x),
-            }
+            let x = x.reshape((t, heads, c.head_dim))?;
+            let norm = norm.filter(|_| c.qk_norm == QkNorm::Head);
+            let rope = layer.config.rope;
+            placed(x, norm, rope.map(|rope| (&self.ropes[rope], &angles[rope])))
         };
         let q = place(layer.q.forward(x)?, c.heads, norms.0)?;
         let k = place(layer.k.forward(x)?, c.kv_heads, norms.1)?;
@@ -155,13 +152,13 @@ impl Model for Decoder {
         let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
         let ids = Tensor::new(rows.concat(), &self.device)?;
         let mut x = scaled(self.embedding.embedding(&ids)?, self.config.embedding_scale)?;
-        let residual = self.config.residual_scale;
+        let scale = self.config.residual_scale;
         for (index, layer) in self.layers.iter().enumerate() {
             let [before, after, before_ffn, after_ffn] = layer.norms.each_ref().map(Option::as_ref);
             let added = self.attend(index, &normed(before, &x)?, (&angles, &spans), caches)?;
-            x = (x + scaled(normed(after, &added)?, residual)?)?;
+            x = residual(x, &added, after, scale)?;
             let added = self.feed_forward(layer, &normed(before_ffn, &x)?)?;
-            x = (x + scaled(normed(after_ffn, &added)?, residual)?)?;
+            x = residual(x, &added, after_ffn, scale)?;
         }
         for (cache, span) in caches.iter_mut().zip(&spans) {
             cache.advance(span.len);
@@ -195,10 +192,24 @@ fn normed(norm: Option<&RmsNorm>, x: &Tensor) -> candle_core::Result<Tensor> {
     }
 }
 
-fn scaled(x: Tensor, scale: f32) -> candle_core::Result<Tensor> {
-    match scale == 1. {
-        true => Ok(x),
-        false => x * f64::from(scale),
+/// Heads `(T, heads, d)` normalised each and rotated. On the CPU `x` itself is changed.
+fn placed(
+    x: Tensor,
+    norm: Option<&RmsNorm>,
+    rope: Option<(&Rope, &Angles)>,
+) -> candle_core::Result<Tensor> {
+    if x.device().is_cpu() {
+        let angles = rope.map(|(_, (cos, sin))| (cos, sin));
+        match norm {
+            Some(norm) => norm.on_cpu(|norm| cpu::place(&x, Some(norm), angles))?,
+            None => cpu::place(&x, None, angles)?,
+        }
+        return Ok(x);
+    }
+    let x = normed(norm, &x)?;
+    match rope {
+        Some((rope, angles)) => rope.rotate(&x, angles),
+        None => Ok(x),
     }
 }
 

@@ -6,6 +6,7 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{D, Module, Result, Tensor};
 use serde::Deserialize;
 
+use super::cpu;
 use super::half::HalfWeight;
 use super::kernel::PackedWeight;
 use super::simd;
@@ -64,8 +65,46 @@ impl RmsNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::rms_norm(x, &self.weight, self.eps)
+        match x.device().is_cpu() {
+            true => self.on_cpu(|norm| cpu::normed(&x.contiguous()?, norm)),
+            false => candle_nn::ops::rms_norm(x, &self.weight, self.eps),
+        }
     }
+
+    /// Calls `f` with the norm as [`cpu`] takes it.
+    pub fn on_cpu<R>(&self, f: impl FnOnce(cpu::Norm) -> Result<R>) -> Result<R> {
+        cpu::read(&self.weight, |weight| {
+            f(cpu::Norm {
+                weight,
+                eps: self.eps,
+            })
+        })
+    }
+}
+
+/// A residual connection: `x + scale * after(added)`, all `(T, hidden)`. On the CPU `x` itself is changed.
+pub fn residual(x: Tensor, added: &Tensor, after: Option<&RmsNorm>, scale: f32) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        match after {
+            Some(after) => after.on_cpu(|norm| cpu::add(&x, added, Some(norm), scale))?,
+            None => cpu::add(&x, added, None, scale)?,
+        }
+        return Ok(x);
+    }
+    let added = after.map_or_else(|| Ok(added.clone()), |after| after.forward(added))?;
+    x + scaled(added, scale)?
+}
+
+/// `x` times `scale`. On the CPU `x` itself is changed.
+pub fn scaled(x: Tensor, scale: f32) -> Result<Tensor> {
+    if scale == 1. {
+        return Ok(x);
+    }
+    if x.device().is_cpu() {
+        cpu::scale(&x, scale)?;
+        return Ok(x);
+    }
+    x * f64::from(scale)
 }
 
 /// Layer normalisation (Ba et al. 2016), over the last dimension.

@@ -15,6 +15,25 @@ pub fn avx512_is_hidden() -> bool {
     *HIDDEN
 }
 
+/// Calls `f` in a place that is compiled for wider registers, where there are some. What `f` does has to be inlined.
+#[inline(always)]
+pub fn wide(f: impl FnOnce()) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the features are there.
+        return unsafe { wide_avx2(f) };
+    }
+    f();
+}
+
+/// # Safety
+/// AVX2 and FMA are there.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn wide_avx2(f: impl FnOnce()) {
+    f();
+}
+
 /// `e^x` to about 2e-7 of itself; below -87 it is that of -87. Cephes' polynomial (Moshier 1992), without branches so that
 /// loops over it are vectorised.
 #[inline(always)]
@@ -98,32 +117,13 @@ impl CustomOp2 for SiluTimes {
         let tasks = out.par_chunks_mut(TASK).zip(gate.par_chunks(TASK));
         tasks
             .zip(up.par_chunks(TASK))
-            .for_each(|((out, gate), up)| silu_times_slice(gate, up, out));
+            .for_each(|((out, gate), up)| wide(|| silu_times_slice(gate, up, out)));
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }
 }
 
-fn silu_times_slice(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the features are there.
-        return unsafe { silu_times_avx2(gate, up, out) };
-    }
-    silu_times_any(gate, up, out);
-}
-
-/// The same code, compiled for wider registers.
-///
-/// # Safety
-/// AVX2 and FMA are there.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn silu_times_avx2(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    silu_times_any(gate, up, out);
-}
-
 #[inline(always)]
-fn silu_times_any(gate: &[f32], up: &[f32], out: &mut [f32]) {
+fn silu_times_slice(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
         *out = gate / (1. + exp(-gate)) * up;
     }
