@@ -181,7 +181,7 @@ pub fn follow(caches: Vec<Cache>, parents: &[usize]) -> candle_core::Result<Vec<
 mod tests {
     use std::rc::Rc;
 
-    use candle_core::{Device, Tensor};
+    use candle_core::{DType, Device, Tensor};
 
     use super::*;
     use crate::engine::batch::Model;
@@ -223,7 +223,7 @@ mod tests {
         }
 
         fn cache(&self, capacity: usize) -> candle_core::Result<Cache> {
-            Cache::new(1, (1, capacity, 1), &Device::Cpu)
+            Cache::new(1, (1, capacity, 1), DType::F32, &Device::Cpu)
         }
 
         fn cache_bytes_per_token(&self) -> usize {

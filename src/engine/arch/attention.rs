@@ -1,11 +1,14 @@
 //! Attention. The general form is candle tensors and runs on any device. For the CPU there are two more: prompts go through
-//! `blocks`, and the decode loop's usual step, one new token in each of many rows, is fused, as dozens of small tensor
+//! `blocks`, and the decode loop's usual step, one new token in each of many rows, through `rows`, as dozens of small tensor
 //! operations per row and layer would else cost more than the arithmetic.
 
 mod blocks;
+mod lanes;
+mod rows;
 
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
-use rayon::prelude::*;
+use candle_core::{DType, Device, Result, Storage, Tensor};
+
+use self::lanes::{Element, Isa};
 
 /// How scores are made of queries and keys.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +33,10 @@ pub enum Mask {
 
 /// Attention of `t` new tokens over a whole cache, with grouped key and value heads.
 ///
-/// `q` is `(t, heads, d)`, `k` and `v` `(kv heads, len, d)` where, under a mask, the last `t` of `len` are the new tokens'.
-/// Returns `(t, heads * d)`.
+/// `q` is `(t, heads, d)` f32, `k` and `v` `(kv heads, len, d)`, f32 or f16, where, under a mask, the last `t` of `len` are the
+/// new tokens'. Returns `(t, heads * d)`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scores: Scores) -> Result<Tensor> {
-    match blocks::attention(q, k, v, scores)? {
+    match blocks::attention(q, k, v, scores, Isa::best())? {
         Some(out) => Ok(out),
         None => general(q, k, v, scores),
     }
@@ -47,6 +50,7 @@ fn general(q: &Tensor, k: &Tensor, v: &Tensor, scores: Scores) -> Result<Tensor>
     // (t, H, d) -> (H, t, d) -> (KV, group * t, d): heads of a group lie side by side and share one matmul.
     let q = (q.transpose(0, 1)?.contiguous()? * f64::from(scores.scale))?;
     let q = q.reshape((kv_heads, group * t, d))?;
+    let (k, v) = (k.to_dtype(DType::F32)?, v.to_dtype(DType::F32)?);
     let mut products = q.matmul(&k.transpose(1, 2)?)?; // (KV, group * t, len)
     if let Some(bias) = scores.bias {
         products = (products + bias.reshape((kv_heads, group * t, len))?)?;
@@ -59,7 +63,7 @@ fn general(q: &Tensor, k: &Tensor, v: &Tensor, scores: Scores) -> Result<Tensor>
     }
     let weights = candle_nn::ops::softmax_last_dim(&products)?;
     weights
-        .matmul(v)?
+        .matmul(&v)?
         .reshape((heads, t, d))?
         .transpose(0, 1)?
         .contiguous()?
@@ -83,10 +87,10 @@ fn mask(mask: Mask, t: usize, len: usize, device: &Device) -> Result<Option<Tens
     Ok(Some(Tensor::from_vec(mask, (t, len), device)?))
 }
 
-/// Attention of one new token in each of many rows, each over its own cache; f32 on the CPU.
+/// Attention of one new token in each of many rows, each over its own cache; on the CPU.
 ///
-/// `q` is `(rows, heads, d)`, `caches` holds per row keys and values `(kv heads, len, d)`, whose heads may lie apart.
-/// Scores are products times `scale`; a row sees its whole cache. Returns `(rows, heads * d)`.
+/// `q` is `(rows, heads, d)` f32, `caches` holds per row keys and values `(kv heads, len, d)` f32 or f16, whose heads may lie
+/// apart. Scores are products times `scale`; a row sees its whole cache. Returns `(rows, heads * d)`.
 pub fn attend_rows(q: &Tensor, caches: &[(Tensor, Tensor)], scale: f32) -> Result<Tensor> {
     attend_rows_biased(q, caches, scale, &[])
 }
@@ -98,53 +102,22 @@ pub fn attend_rows_biased(
     scale: f32,
     biases: &[Tensor],
 ) -> Result<Tensor> {
-    let (rows, heads, d) = q.dims3()?;
-    let q = q.flatten_all()?.to_vec1::<f32>()?;
-    let storages = caches
-        .iter()
-        .map(|(k, v)| (k.storage_and_layout(), v.storage_and_layout()))
-        .collect::<Vec<_>>();
-    let views = storages
-        .iter()
-        .map(|((k, kl), (v, vl))| Ok((Heads::new(k, kl)?, Heads::new(v, vl)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let bias_storages = biases
-        .iter()
-        .map(Tensor::storage_and_layout)
-        .collect::<Vec<_>>();
-    let biases = bias_storages
-        .iter()
-        .map(|(bias, layout)| Heads::new(bias, layout))
-        .collect::<Result<Vec<_>>>()?;
-    let kv_heads = caches.first().map_or(Ok(1), |(k, _)| k.dim(0))?;
-    let group = heads / kv_heads;
-    let mut out = vec![0f32; rows * heads * d];
-    // (rows, KV, group * d): heads that share keys and values are one task.
-    out.par_chunks_mut(group * d)
-        .zip(q.par_chunks(group * d))
-        .enumerate()
-        .for_each(|(task, (out, q))| {
-            let (row, kv_head) = (task / kv_heads, task % kv_heads);
-            let (keys, values) = &views[row];
-            let (keys, values) = (keys.head(kv_head), values.head(kv_head));
-            let bias = |head| Some(biases.get(row)?.head(kv_head * group + head));
-            attend_group(q, keys, values, &bias, (d, scale), out);
-        });
-    Tensor::from_vec(out, (rows, heads * d), caches[0].0.device())
+    rows::attend(q, caches, scale, biases, Isa::best())
 }
 
 /// Keys or values of one sequence, `(kv heads, len, d)` of which each head is contiguous.
-struct Heads<'a> {
-    data: &'a [f32],
+struct Heads<'a, E> {
+    data: &'a [E],
     stride: usize,
     size: usize,
 }
 
-impl<'a> Heads<'a> {
+impl<'a, E: Element> Heads<'a, E> {
     fn new(storage: &'a Storage, layout: &candle_core::Layout) -> Result<Self> {
-        let Storage::Cpu(CpuStorage::F32(data)) = storage else {
-            candle_core::bail!("the fused attention is for f32 on the CPU");
+        let Storage::Cpu(storage) = storage else {
+            candle_core::bail!("the fused attention is for the CPU");
         };
+        let data = storage.as_slice::<E>()?;
         let (_, len, d) = layout.shape().dims3()?;
         if layout.stride()[1..] != [d, 1] {
             candle_core::bail!("the fused attention needs contiguous heads");
@@ -156,77 +129,8 @@ impl<'a> Heads<'a> {
         })
     }
 
-    fn head(&self, head: usize) -> &'a [f32] {
+    fn head(&self, head: usize) -> &'a [E] {
         &self.data[head * self.stride..][..self.size]
-    }
-}
-
-/// What is added to the scores of one of some heads.
-type HeadBias<'a> = &'a dyn Fn(usize) -> Option<&'a [f32]>;
-
-/// Some heads of one token over the keys and values they share. `shape` is the head size and the scale.
-fn attend_group(
-    q: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    bias: HeadBias,
-    shape: (usize, f32),
-    out: &mut [f32],
-) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the features are there.
-        return unsafe { attend_group_avx2(q, keys, values, bias, shape, out) };
-    }
-    attend_group_any(q, keys, values, bias, shape, out);
-}
-
-/// The same code, compiled for wider registers.
-///
-/// # Safety
-/// AVX2 and FMA are there.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn attend_group_avx2(
-    q: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    bias: HeadBias,
-    shape: (usize, f32),
-    out: &mut [f32],
-) {
-    attend_group_any(q, keys, values, bias, shape, out);
-}
-
-#[inline(always)]
-fn attend_group_any(
-    q: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    bias: HeadBias,
-    (d, scale): (usize, f32),
-    out: &mut [f32],
-) {
-    let mut weights = Vec::with_capacity(keys.len() / d);
-    let heads = q.chunks_exact(d).zip(out.chunks_exact_mut(d));
-    for (head, (q, out)) in heads.enumerate() {
-        weights.clear();
-        weights.extend(keys.chunks_exact(d).map(|key| dot(q, key) * scale));
-        for (weight, bias) in weights.iter_mut().zip(bias(head).unwrap_or_default()) {
-            *weight += bias;
-        }
-        let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.;
-        for weight in &mut weights {
-            *weight = (*weight - largest).exp();
-            sum += *weight;
-        }
-        for (weight, value) in weights.iter().zip(values.chunks_exact(d)) {
-            let weight = weight / sum;
-            for (out, x) in out.iter_mut().zip(value) {
-                *out += weight * x;
-            }
-        }
     }
 }
 
@@ -253,20 +157,29 @@ mod tests {
     #[test]
     fn the_fused_form_equals_the_general_one() {
         let device = Device::Cpu;
-        for (heads, kv_heads, d, scale) in [(9, 3, 64, 0.125), (4, 4, 20, 1.), (6, 1, 8, 0.3)] {
+        for (heads, kv_heads, d, scale, dtype) in [
+            (9, 3, 64, 0.125, DType::F32),
+            (16, 8, 128, 0.1, DType::F16),
+            (4, 4, 20, 1., DType::F32),
+            (4, 2, 7, 1., DType::F16),
+            (6, 1, 8, 0.3, DType::F16),
+            (7, 1, 80, 0.3, DType::F32),
+        ] {
             let q = Tensor::randn(0f32, 1., (3, heads, d), &device).unwrap();
-            let caches = [5, 1, 70].map(|len| {
+            let caches = [5, 1, 2070].map(|len| {
                 // As in the decode loop: a view of a cache that has room for more.
                 let cache = || Tensor::randn(0f32, 1., (kv_heads, len + 7, d), &device).unwrap();
+                let cache = || cache().to_dtype(dtype).unwrap();
                 let view = |cache: Tensor| cache.narrow(1, 0, len).unwrap();
                 (view(cache()), view(cache()))
             });
-            let biases = [5, 1, 70].map(|len| {
+            let biases = [5, 1, 2070].map(|len| {
                 let bias = Tensor::randn(0f32, 1., (heads, 1, len), &device);
                 bias.unwrap()
             });
-            for biases in [&biases[..], &[]] {
-                let fused = attend_rows_biased(&q, &caches, scale, biases).unwrap();
+            let ways = Isa::ALL.into_iter().filter(|isa| isa.is_here());
+            for (isa, biases) in ways.flat_map(|isa| [(isa, &biases[..]), (isa, &[])]) {
+                let fused = rows::attend(&q, &caches, scale, biases, isa).unwrap();
                 let fused = fused.to_vec2::<f32>().unwrap();
                 for (row, (k, v)) in caches.iter().enumerate() {
                     let scores = Scores {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result as Loaded, bail, ensure};
 use candle_core::quantized::QTensor;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -208,7 +208,12 @@ impl Model for Bart {
         let Shape {
             heads, head_dim, ..
         } = c.shape(c.decoder_attention_heads);
-        Cache::new(c.decoder_layers, (heads, capacity, head_dim), &self.device)
+        Cache::new(
+            c.decoder_layers,
+            (heads, capacity, head_dim),
+            DType::F32,
+            &self.device,
+        )
     }
 
     fn cache_bytes_per_token(&self) -> usize {

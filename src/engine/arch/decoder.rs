@@ -6,11 +6,12 @@
 mod load;
 
 use candle_core::quantized::QTensor;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::attention::{Mask, Scores, attend_rows, attention};
 use super::config::{Config, LayerConfig, QkNorm};
-use super::layers::{Linear, RmsNorm, last_rows};
+use super::cpu;
+use super::layers::{Linear, RmsNorm, last_rows, residual, scaled};
 use super::rope::{Angles, Rope, Span};
 use crate::engine::batch::{Cache, Model};
 
@@ -53,6 +54,16 @@ impl Decoder {
         }
     }
 
+    /// The type of keys and values. Beside quantised weights 16 bits lose nothing that shows (it is llama.cpp's default too)
+    /// and halve what a decode step reads of long texts; where weights are float, results are those of the reference.
+    fn cache_dtype(&self) -> DType {
+        let quantised = self.layers.iter().any(|layer| layer.down.is_quantised());
+        match quantised && self.device.is_cpu() {
+            true => DType::F16,
+            false => DType::F32,
+        }
+    }
+
     /// `x` is `(T, hidden)`; the rows' spans of T follow one another.
     fn attend(
         &self,
@@ -67,7 +78,7 @@ impl Decoder {
         let mut start = 0;
         for (span, cache) in spans.iter().zip(caches) {
             // (T, KV, d) -> (KV, t, d)
-            let of = |x: &Tensor| x.narrow(0, start, span.len)?.transpose(0, 1)?.contiguous();
+            let of = |x: &Tensor| x.narrow(0, start, span.len)?.transpose(0, 1);
             let (keys, values) = cache.append(index, &of(&k)?, &of(&v)?)?;
             held.push(match layer.config.window {
                 // Nothing older is seen by any of the new tokens.
@@ -113,14 +124,10 @@ impl Decoder {
             if let (Some(norm), QkNorm::Row) = (norm, c.qk_norm) {
                 x = norm.forward(&x)?;
             }
-            x = x.reshape((t, heads, c.head_dim))?;
-            if let (Some(norm), QkNorm::Head) = (norm, c.qk_norm) {
-                x = norm.forward(&x)?;
-            }
-            match layer.config.rope {
-                Some(rope) => self.ropes[rope].rotate(&x, &angles[rope]),
-                None => Ok(x),
-            }
+            let x = x.reshape((t, heads, c.head_dim))?;
+            let norm = norm.filter(|_| c.qk_norm == QkNorm::Head);
+            let rope = layer.config.rope;
+            placed(x, norm, rope.map(|rope| (&self.ropes[rope], &angles[rope])))
         };
         let [q, k, v] = Linear::forward_all([&layer.q, &layer.k, &layer.v], x)?;
         let q = place(q, c.heads, norms.0)?;
@@ -147,13 +154,13 @@ impl Model for Decoder {
         let angles = self.ropes.iter().map(|rope| rope.at(&spans));
         let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
         let mut x = scaled(self.embed(&rows.concat())?, self.config.embedding_scale)?;
-        let residual = self.config.residual_scale;
+        let scale = self.config.residual_scale;
         for (index, layer) in self.layers.iter().enumerate() {
             let [before, after, before_ffn, after_ffn] = layer.norms.each_ref().map(Option::as_ref);
             let added = self.attend(index, &normed(before, &x)?, (&angles, &spans), caches)?;
-            x = (x + scaled(normed(after, &added)?, residual)?)?;
+            x = residual(x, &added, after, scale)?;
             let added = self.feed_forward(layer, &normed(before_ffn, &x)?)?;
-            x = (x + scaled(normed(after_ffn, &added)?, residual)?)?;
+            x = residual(x, &added, after_ffn, scale)?;
         }
         for (cache, span) in caches.iter_mut().zip(&spans) {
             cache.advance(span.len);
@@ -166,12 +173,17 @@ impl Model for Decoder {
 
     fn cache(&self, capacity: usize) -> candle_core::Result<Cache> {
         let shape = (self.config.kv_heads, capacity, self.config.head_dim);
-        Cache::new(self.config.layers.len(), shape, &self.device)
+        Cache::new(
+            self.config.layers.len(),
+            shape,
+            self.cache_dtype(),
+            &self.device,
+        )
     }
 
     fn cache_bytes_per_token(&self) -> usize {
         let c = &self.config;
-        2 * c.layers.len() * c.kv_heads * c.head_dim * size_of::<f32>()
+        2 * c.layers.len() * c.kv_heads * c.head_dim * self.cache_dtype().size_in_bytes()
     }
 }
 
@@ -182,10 +194,24 @@ fn normed(norm: Option<&RmsNorm>, x: &Tensor) -> candle_core::Result<Tensor> {
     }
 }
 
-fn scaled(x: Tensor, scale: f32) -> candle_core::Result<Tensor> {
-    match scale == 1. {
-        true => Ok(x),
-        false => x * f64::from(scale),
+/// Heads `(T, heads, d)` normalised each and rotated. On the CPU `x` itself is changed.
+fn placed(
+    x: Tensor,
+    norm: Option<&RmsNorm>,
+    rope: Option<(&Rope, &Angles)>,
+) -> candle_core::Result<Tensor> {
+    if x.device().is_cpu() {
+        let angles = rope.map(|(_, (cos, sin))| (cos, sin));
+        match norm {
+            Some(norm) => norm.on_cpu(|norm| cpu::place(&x, Some(norm), angles))?,
+            None => cpu::place(&x, None, angles)?,
+        }
+        return Ok(x);
+    }
+    let x = normed(norm, &x)?;
+    match rope {
+        Some((rope, angles)) => rope.rotate(&x, angles),
+        None => Ok(x),
     }
 }
 

@@ -6,6 +6,7 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{D, Device, Module, Result, Tensor};
 use serde::Deserialize;
 
+use super::cpu;
 use super::half::HalfWeight;
 use super::kernel::{PackedWeight, Stored};
 use super::simd;
@@ -85,6 +86,18 @@ impl Linear {
         Ok(linears.map(|_| products.next().expect("one product per weight")))
     }
 
+    /// Whether the weight has fewer than 16 bits.
+    pub fn is_quantised(&self) -> bool {
+        match &self.weight {
+            Weight::General(weight) => match weight {
+                QMatMul::QTensor(weight) => weight.dtype().block_size() > 1,
+                _ => false,
+            },
+            Weight::Half(_) => false,
+            Weight::Packed(_) => true,
+        }
+    }
+
     fn biased(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
@@ -115,8 +128,46 @@ impl RmsNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::rms_norm(x, &self.weight, self.eps)
+        match x.device().is_cpu() {
+            true => self.on_cpu(|norm| cpu::normed(&x.contiguous()?, norm)),
+            false => candle_nn::ops::rms_norm(x, &self.weight, self.eps),
+        }
     }
+
+    /// Calls `f` with the norm as [`cpu`] takes it.
+    pub fn on_cpu<R>(&self, f: impl FnOnce(cpu::Norm) -> Result<R>) -> Result<R> {
+        cpu::read(&self.weight, |weight| {
+            f(cpu::Norm {
+                weight,
+                eps: self.eps,
+            })
+        })
+    }
+}
+
+/// A residual connection: `x + scale * after(added)`, all `(T, hidden)`. On the CPU `x` itself is changed.
+pub fn residual(x: Tensor, added: &Tensor, after: Option<&RmsNorm>, scale: f32) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        match after {
+            Some(after) => after.on_cpu(|norm| cpu::add(&x, added, Some(norm), scale))?,
+            None => cpu::add(&x, added, None, scale)?,
+        }
+        return Ok(x);
+    }
+    let added = after.map_or_else(|| Ok(added.clone()), |after| after.forward(added))?;
+    x + scaled(added, scale)?
+}
+
+/// `x` times `scale`. On the CPU `x` itself is changed.
+pub fn scaled(x: Tensor, scale: f32) -> Result<Tensor> {
+    if scale == 1. {
+        return Ok(x);
+    }
+    if x.device().is_cpu() {
+        cpu::scale(&x, scale)?;
+        return Ok(x);
+    }
+    x * f64::from(scale)
 }
 
 /// Layer normalisation (Ba et al. 2016), over the last dimension.

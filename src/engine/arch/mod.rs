@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod bart;
 pub mod config;
+pub mod cpu;
 pub mod decoder;
 pub mod half;
 pub mod kernel;

@@ -15,6 +15,25 @@ pub fn avx512_is_hidden() -> bool {
     *HIDDEN
 }
 
+/// Calls `f` in a place that is compiled for wider registers, where there are some. What `f` does has to be inlined.
+#[inline(always)]
+pub fn wide(f: impl FnOnce()) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the features are there.
+        return unsafe { wide_avx2(f) };
+    }
+    f();
+}
+
+/// # Safety
+/// AVX2 and FMA are there.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn wide_avx2(f: impl FnOnce()) {
+    f();
+}
+
 /// `e^x` to about 2e-7 of itself; below -87 it is that of -87. Cephes' polynomial (Moshier 1992), without branches so that
 /// loops over it are vectorised.
 #[inline(always)]
@@ -36,6 +55,31 @@ pub fn exp(x: f32) -> f32 {
     let y = p * r * r + r + 1.;
     let two_to_n = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     y * two_to_n
+}
+
+/// The largest of some numbers; below all where there are none.
+#[inline(always)]
+pub fn largest(x: &[f32]) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; 16];
+    for chunk in x.chunks(16) {
+        for (m, x) in largest.iter_mut().zip(chunk) {
+            *m = if *x > *m { *x } else { *m };
+        }
+    }
+    largest.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Exponentials of some numbers less one of them, in place, and their sum.
+#[inline(always)]
+pub fn exp_less(x: &mut [f32], one: f32) -> f32 {
+    let mut sums = [0f32; 16];
+    for chunk in x.chunks_mut(16) {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - one);
+            *sum += *x;
+        }
+    }
+    sums.iter().sum()
 }
 
 /// `silu(gate) * up` in one pass (Shazeer 2020): without it, the largest intermediate results are written and read twice more.
@@ -73,32 +117,13 @@ impl CustomOp2 for SiluTimes {
         let tasks = out.par_chunks_mut(TASK).zip(gate.par_chunks(TASK));
         tasks
             .zip(up.par_chunks(TASK))
-            .for_each(|((out, gate), up)| silu_times_slice(gate, up, out));
+            .for_each(|((out, gate), up)| wide(|| silu_times_slice(gate, up, out)));
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }
 }
 
-fn silu_times_slice(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the features are there.
-        return unsafe { silu_times_avx2(gate, up, out) };
-    }
-    silu_times_any(gate, up, out);
-}
-
-/// The same code, compiled for wider registers.
-///
-/// # Safety
-/// AVX2 and FMA are there.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn silu_times_avx2(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    silu_times_any(gate, up, out);
-}
-
 #[inline(always)]
-fn silu_times_any(gate: &[f32], up: &[f32], out: &mut [f32]) {
+fn silu_times_slice(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
         *out = gate / (1. + exp(-gate)) * up;
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result as Loaded, bail};
 use candle_core::quantized::QTensor;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -217,7 +217,7 @@ impl Model for T5 {
     fn cache(&self, capacity: usize) -> Result<Cache> {
         let c = &self.config;
         let shape = (c.num_heads, capacity, c.d_kv);
-        Cache::new(c.decoder_layers(), shape, &self.device)
+        Cache::new(c.decoder_layers(), shape, DType::F32, &self.device)
     }
 
     fn cache_bytes_per_token(&self) -> usize {
