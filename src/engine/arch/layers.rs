@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{QMatMul, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{D, Module, Result, Tensor};
 use serde::Deserialize;
 
@@ -34,6 +34,16 @@ impl Linear {
             Weight::Half(half)
         } else {
             Weight::General(QMatMul::from_arc(weight)?)
+        };
+        Ok(Self { weight, bias })
+    }
+
+    /// From floats, rounded to 8 bits in blocks of 32 where there is a kernel for them, else as they are.
+    pub fn rounded(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+        let eight = Arc::new(QTensor::quantize(weight, GgmlDType::Q8_0)?);
+        let weight = match PackedWeight::try_new(&eight)? {
+            Some(packed) => Weight::Packed(packed),
+            None => Weight::General(QMatMul::Tensor(weight.clone())),
         };
         Ok(Self { weight, bias })
     }
@@ -138,7 +148,6 @@ pub fn last_rows(x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
 mod tests {
     use super::*;
     use candle_core::Device;
-    use candle_core::quantized::GgmlDType;
 
     #[test]
     fn every_type_of_weight_gives_the_product_with_what_it_stands_for() {
