@@ -1,11 +1,13 @@
 //! Finding chapters: sentence embeddings, and the segmentation of least cost.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
 use candle_core::Device;
 use chapterize::chapters::decode::{Unit, segment};
 use chapterize::chapters::embed::{Encode, MiniLm};
+use chapterize::engine::arch::bert::Precision;
 use chapterize::hub::Hub;
 use chapterize::progress::Progress;
 use chapterize::registry::{self, ENCODER};
@@ -53,37 +55,56 @@ fn segmentation(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// All sentences of the example; only where the encoder is on this disk.
+/// All sentences of the example, or those of a file, with weights in 8 bits and as they are stored; only where the encoder
+/// is on this disk.
 fn embedding(criterion: &mut Criterion) {
-    let Some(encoder) = encoder() else {
-        eprintln!(
-            "embedding: left out, the encoder is not here; run 'chapterize models get {ENCODER}'"
-        );
-        return;
+    let sentences = match std::env::var_os("SENTENCES") {
+        Some(path) => listed(path.as_ref()),
+        None => example(),
     };
-    let text = include_bytes!("../examples/interview.txt");
-    let mut interview = transcript::parse("interview.txt", text, None).expect("the example");
-    transcript::clean(&mut interview);
-    let sentences = transcript::sentences(&interview);
-    let texts = sentences.iter().map(|s| s.text.as_str());
-    let texts = texts.collect::<Vec<_>>();
+    let texts = sentences.iter().map(String::as_str).collect::<Vec<_>>();
     let mut group = criterion.benchmark_group("embedding");
     group.sample_size(10);
     group.throughput(Throughput::Elements(texts.len() as u64));
-    group.bench_function("the sentences of the example", |bencher| {
-        bencher.iter(|| {
-            let embeddings = encoder.encode(black_box(&texts), &mut |_| {});
-            embeddings.expect("embeddings")
+    for precision in [Precision::Eight, Precision::Full] {
+        let Some(encoder) = encoder(precision) else {
+            eprintln!(
+                "embedding: left out, the encoder is not here; run 'chapterize models get {ENCODER}'"
+            );
+            return;
+        };
+        group.bench_function(format!("{precision:?}"), |bencher| {
+            bencher.iter(|| {
+                let embeddings = encoder.encode(black_box(&texts), &mut |_| {});
+                embeddings.expect("embeddings")
+            });
         });
-    });
+    }
     group.finish();
 }
 
-fn encoder() -> Option<MiniLm> {
+fn example() -> Vec<String> {
+    let text = include_bytes!("../examples/interview.txt");
+    let mut interview = transcript::parse("interview.txt", text, None).expect("the example");
+    transcript::clean(&mut interview);
+    let sentences = transcript::sentences(&interview).into_iter();
+    sentences.map(|sentence| sentence.text).collect()
+}
+
+/// Sentences of a file that holds one JSON string per line, as `scripts/bench_encoder.py` reads them.
+fn listed(path: &Path) -> Vec<String> {
+    let file = std::fs::read_to_string(path).expect("SENTENCES names a file");
+    let lines = file
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON string"));
+    lines.collect()
+}
+
+fn encoder(precision: Precision) -> Option<MiniLm> {
     let spec = registry::find(ENCODER).ok()?;
     let hub = Hub::from_env(true).ok()?;
     let files = hub.get(&spec.wanted().ok()?, Progress::hidden()).ok()?;
-    MiniLm::load(&files.paths(), spec.window, &Device::Cpu).ok()
+    MiniLm::load_as(&files.paths(), spec.window, precision, &Device::Cpu).ok()
 }
 
 criterion_group! {

@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config};
+use anyhow::{Context, Result, anyhow, ensure};
+use candle_core::Device;
 use tokenizers::{Tokenizer, TruncationParams};
+
+use crate::engine::arch::bert::{Bert, BertConfig, Precision};
+use crate::engine::folder::Folder;
+use crate::engine::weights::Weights;
 
 /// One vector of unit length per sentence.
 pub type Embedding = Vec<f32>;
@@ -18,18 +20,28 @@ pub trait Encode {
     fn encode(&self, texts: &[&str], progress: &mut dyn FnMut(usize)) -> Result<Vec<Embedding>>;
 }
 
-/// Padded tokens in one pass of the encoder: bounds memory, and is wide enough to be bound by arithmetic.
+/// Tokens in one pass of the encoder: bounds memory, and is wide enough to be bound by arithmetic.
 const BATCH_TOKENS: usize = 1024;
 
 /// all-MiniLM-L6-v2, or another BERT encoder with mean pooling.
 pub struct MiniLm {
-    model: BertModel,
+    model: Bert,
     tokenizer: Tokenizer,
 }
 
 impl MiniLm {
     /// Loads from `config.json`, `model.safetensors` and `tokenizer.json`. `window` is the longest input in tokens.
     pub fn load(files: &[PathBuf], window: usize, device: &Device) -> Result<Self> {
+        Self::load_as(files, window, Precision::Eight, device)
+    }
+
+    /// The same, with the weights held as told.
+    pub fn load_as(
+        files: &[PathBuf],
+        window: usize,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
         let file = |name: &str| -> Result<&Path> {
             files
                 .iter()
@@ -38,12 +50,15 @@ impl MiniLm {
                 .ok_or_else(|| anyhow!("the sentence encoder has no {name}"))
         };
         let config = std::fs::read_to_string(file("config.json")?)?;
-        let config: Config = serde_json::from_str(&config).context("config.json")?;
-        let weights = file("model.safetensors")?;
-        // SAFETY: the file's hash was checked, and the cache replaces files by rename, never in place.
-        let weights =
-            unsafe { VarBuilder::from_mmaped_safetensors(&[weights], DType::F32, device)? };
-        let model = BertModel::load(weights, &config)?;
+        let config = BertConfig::from_json(&config).context("config.json")?;
+        let folder = file("model.safetensors")?.parent();
+        let weights = Weights::Folder(Folder::open(folder.unwrap_or(Path::new(".")))?);
+        let model = Bert::load(&weights, config, precision, device)?;
+        ensure!(
+            window <= model.window(),
+            "config.json: the sentence encoder reads {} tokens, not {window}",
+            model.window()
+        );
         let mut tokenizer = Tokenizer::from_file(file("tokenizer.json")?)
             .map_err(|error| anyhow!("tokenizer.json: {error}"))?;
         let truncation = TruncationParams {
@@ -57,27 +72,31 @@ impl MiniLm {
         Ok(Self { model, tokenizer })
     }
 
-    /// Embeds one batch of token ids, padded to the longest.
+    /// Embeds one batch of token ids.
     fn embed(&self, batch: &[&[u32]]) -> Result<Vec<Embedding>> {
-        let device = &self.model.device;
-        let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let shape = (batch.len(), longest);
-        let mut ids = Vec::with_capacity(batch.len() * longest);
-        let mut mask = Vec::with_capacity(batch.len() * longest);
-        for row in batch {
-            let padding = longest - row.len();
-            ids.extend(row.iter().copied().chain(std::iter::repeat_n(0, padding)));
-            mask.extend(row.iter().map(|_| 1f32));
-            mask.extend(std::iter::repeat_n(0f32, padding));
-        }
-        let ids = Tensor::from_vec(ids, shape, device)?;
-        let mask = Tensor::from_vec(mask, shape, device)?;
-        let hidden = self.model.forward(&ids, &ids.zeros_like()?, Some(&mask))?; // (B, L, H)
-        let sum = mask.unsqueeze(1)?.matmul(&hidden)?.squeeze(1)?; // (B, H)
-        // The mean's divisor cancels out: what is kept is the direction.
-        let norm = sum.sqr()?.sum_keepdim(1)?.sqrt()?;
-        Ok(sum.broadcast_div(&norm)?.to_vec2()?)
+        let hidden = self.model.encode(batch)?; // (T, H)
+        let size = hidden.dim(1)?;
+        let hidden = hidden.flatten_all()?.to_vec1::<f32>()?;
+        let mut rest = &hidden[..];
+        let embeddings = batch.iter().map(|ids| {
+            let (rows, behind) = rest.split_at(ids.len() * size);
+            rest = behind;
+            pooled(rows, size)
+        });
+        Ok(embeddings.collect())
     }
+}
+
+/// The direction of the sum of rows, which is that of their mean.
+fn pooled(rows: &[f32], size: usize) -> Embedding {
+    let mut sum = vec![0f32; size];
+    for row in rows.chunks_exact(size) {
+        for (sum, x) in sum.iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+    let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+    sum.iter().map(|x| x / norm).collect()
 }
 
 impl Encode for MiniLm {
@@ -87,22 +106,18 @@ impl Encode for MiniLm {
             .encode_batch(texts.to_vec(), true)
             .map_err(|error| anyhow!("cannot tokenize: {error}"))?;
         let ids = encodings.iter().map(|e| e.get_ids()).collect::<Vec<_>>();
-        // Texts of like length together: nearly nothing is spent on padding.
-        let mut order = (0..ids.len()).collect::<Vec<_>>();
-        order.sort_by_key(|&i| ids[i].len());
-        let mut embeddings = vec![Embedding::new(); ids.len()];
-        let mut done = 0;
-        while done < order.len() {
-            let mut end = done + 1;
-            while end < order.len() && ids[order[end]].len() * (end + 1 - done) <= BATCH_TOKENS {
-                end += 1;
-            }
-            let batch = order[done..end].iter().map(|&i| ids[i]).collect::<Vec<_>>();
-            for (&i, embedding) in order[done..end].iter().zip(self.embed(&batch)?) {
-                embeddings[i] = embedding;
-            }
-            done = end;
-            progress(done);
+        let mut embeddings = Vec::with_capacity(ids.len());
+        let mut rest = &ids[..];
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fitting = rest.iter().take_while(|ids| {
+                tokens += ids.len();
+                tokens <= BATCH_TOKENS
+            });
+            let (batch, behind) = rest.split_at(fitting.count().max(1));
+            embeddings.extend(self.embed(batch)?);
+            rest = behind;
+            progress(embeddings.len());
         }
         Ok(embeddings)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{QMatMul, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{D, Device, Module, Result, Tensor};
 use serde::Deserialize;
 
@@ -29,16 +29,8 @@ enum Weight {
 impl Linear {
     /// `weight` is `(out, in)`, `bias` `(out)`.
     pub fn new(weight: Arc<QTensor>, bias: Option<Tensor>) -> Result<Self> {
-        if weight.device().is_cpu() {
-            let stored = Stored {
-                dtype: weight.dtype(),
-                shape: weight.shape().dims2()?,
-                bytes: &weight.data()?,
-                order: None,
-            };
-            if let Some(packed) = PackedWeight::new(&stored) {
-                return Ok(Self::packed(packed, bias));
-            }
+        if let Some(packed) = packed(&weight)? {
+            return Ok(Self::packed(packed, bias));
         }
         let weight = match HalfWeight::try_new(&weight)? {
             Some(half) => Weight::Half(half),
@@ -51,6 +43,16 @@ impl Linear {
     pub fn packed(weight: PackedWeight, bias: Option<Tensor>) -> Self {
         let weight = Weight::Packed(weight);
         Self { weight, bias }
+    }
+
+    /// From floats, rounded to 8 bits in blocks of 32 where there is a kernel for them, else as they are.
+    pub fn rounded(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+        let eight = QTensor::quantize(weight, GgmlDType::Q8_0)?;
+        let weight = match packed(&eight)? {
+            Some(packed) => Weight::Packed(packed),
+            None => Weight::General(QMatMul::Tensor(weight.clone())),
+        };
+        Ok(Self { weight, bias })
     }
 
     /// `(T, in) -> (T, out)`.
@@ -114,6 +116,19 @@ impl Linear {
             Weight::Packed(weight) => weight.rows(ids),
         }
     }
+}
+
+/// A weight packed, where there is a kernel for it.
+fn packed(weight: &QTensor) -> Result<Option<PackedWeight>> {
+    if !weight.device().is_cpu() {
+        return Ok(None);
+    }
+    Ok(PackedWeight::new(&Stored {
+        dtype: weight.dtype(),
+        shape: weight.shape().dims2()?,
+        bytes: &weight.data()?,
+        order: None,
+    }))
 }
 
 /// Root mean square layer normalisation (Zhang and Sennrich 2019), over the last dimension.
@@ -239,7 +254,6 @@ pub fn last_rows(x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::quantized::GgmlDType;
 
     #[test]
     fn every_type_of_weight_gives_the_product_with_what_it_stands_for() {

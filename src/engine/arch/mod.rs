@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod bart;
+pub mod bert;
 pub mod config;
 pub mod cpu;
 pub mod decoder;
