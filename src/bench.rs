@@ -53,6 +53,8 @@ pub struct Speed {
     pub batch: usize,
     /// Seconds from the files on disk to a model that can be used; of the checkpoint, so the same for all batch sizes.
     pub load_s: f64,
+    /// Seconds from the files on disk to the first token of the first prompt, before anything is warm; likewise.
+    pub cold_start_s: f64,
     /// Seconds from one prompt to its first token; likewise.
     pub ttft_s: f64,
     pub prefill_tps: Figure,
@@ -86,6 +88,7 @@ pub fn measure(
     batches.dedup();
     let most = batches.last().copied().unwrap_or(1);
     let prompts = prompts(&tokenizer, most, sizes.prompt)?;
+    let cold_start_s = load_s + round(&*model, &prompts[..1], 0)?.prefill_s;
     let mut ttft_s = None;
     if batches.first() != Some(&1) {
         let rounds = rounds(&*model, &prompts[..1], 0, sizes.repetitions)?;
@@ -97,6 +100,7 @@ pub fn measure(
         let speed = Speed {
             batch,
             load_s,
+            cold_start_s,
             ttft_s: *ttft_s.get_or_insert_with(|| stats::mean(&prefill_s)),
             prefill_tps: Figure::of_rates(batch * sizes.prompt, &prefill_s),
             decode_tps: Figure::of_rates(

@@ -13,7 +13,7 @@ use std::fs;
 use program::{Output, Program};
 use serde_json::{Map, Value};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "model",
     "device",
     "dtype",
@@ -22,6 +22,7 @@ const FIELDS: [&str; 15] = [
     "n_gen",
     "batch",
     "load_s",
+    "cold_start_s",
     "ttft_s",
     "prefill_tps",
     "prefill_tps_stddev",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::report::{Record, Report, Row, Subject};
 
 /// The names of [`Row`]'s fields, in its order.
-const ROW: &str = "model,device,dtype,threads,n_prompt,n_gen,batch,load_s,ttft_s,prefill_tps,\
+const ROW: &str = "model,device,dtype,threads,n_prompt,n_gen,batch,load_s,cold_start_s,ttft_s,prefill_tps,\
      prefill_tps_stddev,decode_tps,decode_tps_stddev,total_s,peak_rss_bytes";
 
 /// The whole table. Fields of the machine and the build have `machine_` and `build_` before their names.
@@ -63,7 +63,8 @@ fn line(row: &Row) -> String {
     let peak = row.peak_rss_bytes.map(|bytes| bytes.to_string());
     let mut fields = vec![quoted(model), quoted(device), quoted(dtype)];
     fields.extend([threads, &row.n_prompt, &row.n_gen, &row.batch].map(usize::to_string));
-    fields.extend([row.load_s, row.ttft_s].map(|seconds| format!("{seconds:.6}")));
+    let times = [row.load_s, row.cold_start_s, row.ttft_s];
+    fields.extend(times.map(|seconds| format!("{seconds:.6}")));
     let rates = [
         row.prefill_tps,
         row.prefill_tps_stddev,
@@ -95,7 +96,7 @@ mod tests {
         odd.peak_rss_bytes = None;
         let text = render(&report(vec![row("m", 1, 1, 80.), odd]));
         let lines = text.lines().collect::<Vec<_>>();
-        let plain = "m,cpu,Q4_1,1,512,32,1,0.250000,1.500000,320.000,2.500,80.000,0.500,12.000000,471859200,\
+        let plain = "m,cpu,Q4_1,1,512,32,1,0.250000,2.000000,1.500000,320.000,2.500,80.000,0.500,12.000000,471859200,\
              Linux,x86_64,Fast CPU,1,2,avx2 fma,,16000000000,";
         assert!(lines[1].starts_with(plain), "{}", lines[1]);
         assert_eq!(lines[1].split(',').count(), lines[0].split(',').count());

@@ -14,7 +14,7 @@ pub fn render(report: &Report) -> String {
     if let Some(row) = report.results.first() {
         text += &format!(
             "\nPrompts of so many tokens, {} written after each. Mean ± standard deviation of {} after a warm-up; tokens per \
-             second count all sequences of a batch; × compares with the first row of the same prompt and batch.\n\n{}",
+             second count all sequences of a batch; a cold start is loading and a first prompt; × compares with the first row of the same prompt and batch.\n\n{}",
             row.n_gen,
             times(report.repetitions),
             speeds(&report.results)
@@ -83,6 +83,7 @@ fn speeds(rows: &[Row]) -> String {
         "prompt",
         "batch",
         "load s",
+        "cold start s",
         "first token s",
         "prefill tok/s",
         "×",
@@ -104,6 +105,7 @@ fn speeds(rows: &[Row]) -> String {
             row.n_prompt.to_string(),
             row.batch.to_string(),
             digits(row.load_s),
+            digits(row.cold_start_s),
             digits(row.ttft_s),
             spread(row.prefill_tps, row.prefill_tps_stddev),
             format!("{:.2}", row.prefill_tps / first.prefill_tps),
@@ -271,11 +273,11 @@ mod tests {
             env!("CARGO_PKG_VERSION"),
             ", release, x86_64-linux-gnu\n\n",
             "Prompts of so many tokens, 32 written after each. Mean ± standard deviation of 5 rounds after a warm-up; tokens per \
-             second count all sequences of a batch; × compares with the first row of the same prompt and batch.\n\n",
-            "| model | type | device | threads | prompt | batch | load s | first token s | prefill tok/s |    × | decode tok/s |    × | total s | peak memory |\n",
-            "|-------|------|--------|--------:|-------:|------:|-------:|--------------:|--------------:|-----:|-------------:|-----:|--------:|------------:|\n",
-            "| m     | Q4_1 | cpu    |       1 |    512 |     1 |  0.250 |          1.50 |       160 ± 2 | 1.00 |   40.0 ± 0.5 | 1.00 |    12.0 |      472 MB |\n",
-            "| m     | Q4_1 | cpu    |       2 |    512 |     1 |  0.250 |          1.50 |       240 ± 2 | 1.50 |   60.0 ± 0.5 | 1.50 |    12.0 |      472 MB |\n",
+             second count all sequences of a batch; a cold start is loading and a first prompt; × compares with the first row of the same prompt and batch.\n\n",
+            "| model | type | device | threads | prompt | batch | load s | cold start s | first token s | prefill tok/s |    × | decode tok/s |    × | total s | peak memory |\n",
+            "|-------|------|--------|--------:|-------:|------:|-------:|-------------:|--------------:|--------------:|-----:|-------------:|-----:|--------:|------------:|\n",
+            "| m     | Q4_1 | cpu    |       1 |    512 |     1 |  0.250 |         2.00 |          1.50 |       160 ± 2 | 1.00 |   40.0 ± 0.5 | 1.00 |    12.0 |      472 MB |\n",
+            "| m     | Q4_1 | cpu    |       2 |    512 |     1 |  0.250 |         2.00 |          1.50 |       240 ± 2 | 1.50 |   60.0 ± 0.5 | 1.50 |    12.0 |      472 MB |\n",
             "\n## From a transcript to chapters\n\nThe built-in example (36 minutes) once, models loaded before.\n\n",
             "| model | type | device | threads | seconds | seconds per hour of speech | peak memory |\n",
             "|-------|------|--------|--------:|--------:|---------------------------:|------------:|\n",
