@@ -5,6 +5,7 @@
 //! text, and the tokens written are kept: two devices that do not write the same are not doing the same work.
 
 pub mod agreement;
+pub mod csv;
 pub mod environment;
 pub mod markdown;
 pub mod report;
@@ -52,6 +53,8 @@ pub struct Speed {
     pub batch: usize,
     /// Seconds from the files on disk to a model that can be used; of the checkpoint, so the same for all batch sizes.
     pub load_s: f64,
+    /// Seconds from the files on disk to the first token of the first prompt, before anything is warm; likewise.
+    pub cold_start_s: f64,
     /// Seconds from one prompt to its first token; likewise.
     pub ttft_s: f64,
     pub prefill_tps: Figure,
@@ -85,6 +88,7 @@ pub fn measure(
     batches.dedup();
     let most = batches.last().copied().unwrap_or(1);
     let prompts = prompts(&tokenizer, most, sizes.prompt)?;
+    let cold_start_s = load_s + round(&*model, &prompts[..1], 0)?.prefill_s;
     let mut ttft_s = None;
     if batches.first() != Some(&1) {
         let rounds = rounds(&*model, &prompts[..1], 0, sizes.repetitions)?;
@@ -96,6 +100,7 @@ pub fn measure(
         let speed = Speed {
             batch,
             load_s,
+            cold_start_s,
             ttft_s: *ttft_s.get_or_insert_with(|| stats::mean(&prefill_s)),
             prefill_tps: Figure::of_rates(batch * sizes.prompt, &prefill_s),
             decode_tps: Figure::of_rates(
@@ -124,12 +129,20 @@ fn check_window(sizes: &Sizes, window: usize, encoder_decoder: bool) -> Result<(
     Ok(())
 }
 
+/// Whether a vocabulary has tokens for text. One that was made up, for a file to measure with, may have none.
+pub fn spells(tokenizer: &Tokenizer) -> Result<bool> {
+    Ok(tokenizer.encode(EXAMPLE)?.len() > tokenizer.encode("")?.len())
+}
+
 /// So many prompts of `length` tokens, cut from the example one after another, and from its beginning again at its end.
+/// A vocabulary that cannot spell it gives tokens from all over itself instead.
 fn prompts(tokenizer: &Tokenizer, count: usize, length: usize) -> Result<Vec<Vec<u32>>> {
     // What the checkpoint wants before every text, if anything.
     let start = tokenizer.encode("")?;
-    let text = tokenizer.encode(EXAMPLE)?;
-    let text = text.strip_prefix(&start[..]).unwrap_or(&text);
+    let text = match spells(tokenizer)? {
+        true => tokenizer.encode(EXAMPLE)?.split_off(start.len()),
+        false => scattered(tokenizer.base_size()),
+    };
     let own = length.saturating_sub(start.len());
     let mut stream = text.iter().cycle();
     let mut prompt = || {
@@ -137,6 +150,12 @@ fn prompts(tokenizer: &Tokenizer, count: usize, length: usize) -> Result<Vec<Vec
         ids.take(length).copied().collect()
     };
     Ok((0..count).map(|_| prompt()).collect())
+}
+
+/// All ids below `size`, neighbours far from each other: a prime makes the steps.
+fn scattered(size: usize) -> Vec<u32> {
+    let ids = (0..size as u64).map(|i| i * 7919 % size as u64);
+    ids.map(|id| id as u32).collect()
 }
 
 /// One time through.
@@ -258,6 +277,14 @@ mod tests {
         let twice = text[start..].iter().chain(&text[start..]);
         assert!(prompts.iter().all(|prompt| prompt.len() == length));
         assert!(read.zip(twice).all(|(a, b)| a == b));
+    }
+
+    #[test]
+    fn ids_for_a_vocabulary_without_text_are_all_there_are() {
+        let mut ids = scattered(1000);
+        assert_eq!(ids[..3], [0, 919, 838]);
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..1000));
     }
 
     #[test]

@@ -238,14 +238,15 @@ pub struct Bench {
     /// Tokens of a prompt
     #[arg(
         short,
-        long,
-        default_value_t = 512,
+        long = "prompt",
+        default_value = "512",
+        value_delimiter = ',',
         value_parser = at_least_one,
         allow_negative_numbers = true,
-        value_name = "TOKENS",
+        value_name = "N,...",
         help_heading = "What to measure"
     )]
-    pub prompt: usize,
+    pub prompts: Vec<usize>,
 
     /// Tokens written after each prompt
     #[arg(

@@ -13,7 +13,7 @@ use std::fs;
 use program::{Output, Program};
 use serde_json::{Map, Value};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "model",
     "device",
     "dtype",
@@ -22,6 +22,7 @@ const FIELDS: [&str; 15] = [
     "n_gen",
     "batch",
     "load_s",
+    "cold_start_s",
     "ttft_s",
     "prefill_tps",
     "prefill_tps_stddev",
@@ -103,15 +104,19 @@ fn json_has_the_machine_the_build_and_a_result_for_every_combination() {
 fn lines_and_tables_have_the_same_results() {
     let program = Program::new();
     let lines = bench(&program, &["-t", "1", "--format", "jsonl"]).done();
-    let rows = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    let rows = rows.map(|row: Value| check(row.as_object().unwrap()));
+    let rows = lines.lines().map(|line| {
+        let mut row = serde_json::from_str::<Map<String, Value>>(line).unwrap();
+        // Each is told with what it was measured on and with.
+        assert!(row.remove("machine").unwrap()["memory"].is_u64());
+        assert!(row.remove("build").unwrap()["version"].is_string());
+        check(&row)
+    });
     assert_eq!(rows.collect::<Vec<_>>(), [(1, 1), (1, 2)]);
 
     let csv = bench(&program, &["-t", "1", "--format", "csv"]).done();
     let lines = csv.lines().collect::<Vec<_>>();
-    assert_eq!(lines[0], FIELDS.join(","));
+    let names = lines[0].strip_prefix(&FIELDS.join(",")).unwrap();
+    assert!(names.starts_with(",machine_os,") && names.ends_with(",build_commit"));
     assert!(
         lines[1].starts_with("llama,cpu,F32,1,12,3,1,"),
         "{}",
@@ -123,9 +128,6 @@ fn lines_and_tables_have_the_same_results() {
         lines[2]
     );
     assert_eq!(lines.len(), 3);
-    for line in &lines {
-        assert_eq!(line.split(',').count(), FIELDS.len(), "{line}");
-    }
 
     let markdown = bench(&program, &["-t", "1,2"]).done();
     assert_eq!(
@@ -134,14 +136,41 @@ fn lines_and_tables_have_the_same_results() {
         "{markdown}"
     );
     assert!(markdown.contains("Mean ± standard deviation of 2 rounds"));
-    let equal =
-        "\n- llama, batch 2: cpu, 1 thread, F32 and cpu, 2 threads, F32 are equal (2 x 4 tokens)\n";
+    let equal = "\n- llama, prompt 12, batch 2: cpu, 1 thread, F32 and cpu, 2 threads, F32 are equal (2 x 4 tokens)\n";
     assert!(markdown.contains(equal), "{markdown}");
 
     let svg = bench(&program, &["-t", "1", "--format", "svg"]).done();
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
     assert_eq!(svg.matches("class=\"decode\"").count(), 2);
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+}
+
+#[test]
+fn prompts_of_several_lengths_are_measured_and_one_too_long_is_one_failure() {
+    let program = Program::new();
+    let model = checkpoint("llama");
+    let args = ["bench", "-m", &model, "-p", "9,9000,20", "-n", "2"];
+    let rest = [
+        "-b", "1,2", "-r", "1", "-t", "1,2", "--format", "json", "-q",
+    ];
+    let output = program.run(&[&args[..], &rest].concat());
+    assert_eq!(output.code, 1);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    let number = |row: &Map<String, Value>, name: &str| row[name].as_u64().unwrap();
+    let rows = objects(&report["results"]).into_iter();
+    let rows = rows.map(|row| ["threads", "n_prompt", "batch"].map(|name| number(row, name)));
+    let expected = [1, 2].map(|t| [[t, 9, 1], [t, 9, 2], [t, 20, 1], [t, 20, 2]]);
+    assert_eq!(rows.collect::<Vec<_>>(), expected.concat());
+    let pairs = objects(&report["agreement"]).into_iter();
+    let pairs = pairs.map(|pair| (number(pair, "n_prompt"), number(pair, "batch")));
+    assert_eq!(
+        pairs.collect::<Vec<_>>(),
+        [(9, 1), (9, 2), (20, 1), (20, 2)]
+    );
+    let failures = objects(&report["failures"]);
+    assert_eq!(failures.len(), 2);
+    let error = failures[0]["error"].as_str().unwrap();
+    assert!(error.contains("--prompt 9000"), "{error}");
 }
 
 #[test]

@@ -10,21 +10,23 @@ use serde::{Deserialize, Serialize};
 use super::report::Subject;
 use crate::repo::is_gguf;
 
-/// What a worker wrote at one batch size.
+/// What a worker wrote after prompts of one length at one batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tokens {
     #[serde(flatten)]
     pub subject: Subject,
+    pub n_prompt: usize,
     pub batch: usize,
     /// Per sequence.
     pub ids: Vec<Vec<u32>>,
 }
 
-/// Two workers at one batch size, the first of the model and another.
+/// Two workers at the same sizes, the first of the model and another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Agreement {
     /// The name that both have but for the type of their weights.
     pub model: String,
+    pub n_prompt: usize,
     pub batch: usize,
     pub a: Subject,
     pub b: Subject,
@@ -45,9 +47,12 @@ pub struct Difference {
     pub b: Option<u32>,
 }
 
-/// Compares every worker with the first one of the same model, batch size by batch size.
+/// Compares every worker with the first one of the same model and sizes.
 pub fn compare(all: &[Tokens]) -> Vec<Agreement> {
-    let key = |tokens: &Tokens| (family(&tokens.subject.model), tokens.batch);
+    let key = |tokens: &Tokens| {
+        let model = family(&tokens.subject.model);
+        (model, tokens.n_prompt, tokens.batch)
+    };
     let mut firsts = Vec::<&Tokens>::new();
     let mut found = Vec::new();
     for tokens in all {
@@ -63,6 +68,7 @@ fn pair(a: &Tokens, b: &Tokens) -> Agreement {
     let first_difference = difference(&a.ids, &b.ids);
     Agreement {
         model: family(&a.subject.model),
+        n_prompt: a.n_prompt,
         batch: a.batch,
         a: a.subject.clone(),
         b: b.subject.clone(),
@@ -111,8 +117,15 @@ pub fn family(name: &str) -> String {
 impl fmt::Display for Agreement {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (a, b) = (&self.a, &self.b);
-        write!(f, "{}, batch {}: {a} and {b} ", self.model, self.batch)?;
+        let Self {
+            model,
+            n_prompt,
+            batch,
+            a,
+            b,
+            ..
+        } = self;
+        write!(f, "{model}, prompt {n_prompt}, batch {batch}: {a} and {b} ")?;
         let Some(at) = self.first_difference else {
             return write!(f, "are equal ({} x {} tokens)", self.sequences, self.tokens);
         };
@@ -140,6 +153,7 @@ mod tests {
                 dtype: "Q8_0".into(),
                 threads,
             },
+            n_prompt: 20,
             batch,
             ids: ids.iter().map(|ids| ids.to_vec()).collect(),
         }
@@ -154,6 +168,10 @@ mod tests {
             tokens("m", 2, 1, &[&[5, 6]]),
             tokens("m", 2, 2, &[&[5, 6], &[7, 9]]),
             tokens("m", 4, 1, &[&[4, 6]]),
+            Tokens {
+                n_prompt: 30,
+                ..tokens("m", 1, 1, &[&[9, 9]])
+            },
         ];
         let found = compare(&all);
         let pairs = found.iter().map(|f| (f.batch, f.b.threads, f.equal));
@@ -167,10 +185,9 @@ mod tests {
             b: Some(9),
         };
         assert_eq!(found[1].first_difference, Some(expected));
-        let line = "m, batch 2: cpu, 1 thread, Q8_0 and cpu, 2 threads, Q8_0 differ, first at token 1 of sequence 1 (8, 9)";
+        let line = "m, prompt 20, batch 2: cpu, 1 thread, Q8_0 and cpu, 2 threads, Q8_0 differ, first at token 1 of sequence 1 (8, 9)";
         assert_eq!(found[1].to_string(), line);
-        let line =
-            "m, batch 1: cpu, 1 thread, Q8_0 and cpu, 2 threads, Q8_0 are equal (1 x 2 tokens)";
+        let line = "m, prompt 20, batch 1: cpu, 1 thread, Q8_0 and cpu, 2 threads, Q8_0 are equal (1 x 2 tokens)";
         assert_eq!(found[0].to_string(), line);
     }
 

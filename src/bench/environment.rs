@@ -17,6 +17,8 @@ pub struct Host {
     pub threads: usize,
     /// Instruction sets that fast kernels are written for.
     pub features: Vec<String>,
+    /// What the environment variable `CHAPTERIZE_ISA` says: `avx2` leaves the wider ones unused.
+    pub isa: Option<String>,
     /// Bytes.
     pub memory: u64,
 }
@@ -33,6 +35,7 @@ impl Host {
             cores: System::physical_core_count(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             features: features(),
+            isa: std::env::var("CHAPTERIZE_ISA").ok(),
             memory: Machine::this().memory,
         }
     }

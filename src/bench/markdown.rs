@@ -13,9 +13,8 @@ pub fn render(report: &Report) -> String {
     );
     if let Some(row) = report.results.first() {
         text += &format!(
-            "\nPrompts of {} tokens, {} written after each. Mean ± standard deviation of {} after a warm-up; tokens per \
-             second count all sequences of a batch; × compares with the first row of the same batch size.\n\n{}",
-            row.n_prompt,
+            "\nPrompts of so many tokens, {} written after each. Mean ± standard deviation of {} after a warm-up; tokens per \
+             second count all sequences of a batch; a cold start is loading and a first prompt; × compares with the first row of the same prompt and batch.\n\n{}",
             row.n_gen,
             times(report.repetitions),
             speeds(&report.results)
@@ -32,14 +31,16 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-fn times(repetitions: usize) -> String {
+/// `5 rounds`.
+pub fn times(repetitions: usize) -> String {
     match repetitions {
         1 => "one round".into(),
         n => format!("{n} rounds"),
     }
 }
 
-fn machine(host: &Host) -> String {
+/// One line of words.
+pub fn machine(host: &Host) -> String {
     let cpu = if host.cpu.is_empty() {
         "unknown processor"
     } else {
@@ -57,10 +58,12 @@ fn machine(host: &Host) -> String {
     if !host.features.is_empty() {
         parts.push(host.features.join(" "));
     }
+    parts.extend(host.isa.iter().map(|isa| format!("CHAPTERIZE_ISA={isa}")));
     parts.join(", ")
 }
 
-fn build(build: &Build) -> String {
+/// Likewise.
+pub fn build(build: &Build) -> String {
     let mut parts = vec![
         format!("chapterize {}", build.version),
         build.profile.clone(),
@@ -77,8 +80,10 @@ fn speeds(rows: &[Row]) -> String {
         "type",
         "device",
         "threads",
+        "prompt",
         "batch",
         "load s",
+        "cold start s",
         "first token s",
         "prefill tok/s",
         "×",
@@ -88,7 +93,8 @@ fn speeds(rows: &[Row]) -> String {
         "peak memory",
     ];
     let line = |row: &Row| {
-        let first = rows.iter().find(|other| other.batch == row.batch);
+        let sizes = |row: &Row| (row.n_prompt, row.batch);
+        let first = rows.iter().find(|other| sizes(other) == sizes(row));
         let first = first.unwrap_or(row);
         let subject = &row.subject;
         vec![
@@ -96,8 +102,10 @@ fn speeds(rows: &[Row]) -> String {
             subject.dtype.clone(),
             subject.device.clone(),
             subject.threads.to_string(),
+            row.n_prompt.to_string(),
             row.batch.to_string(),
             digits(row.load_s),
+            digits(row.cold_start_s),
             digits(row.ttft_s),
             spread(row.prefill_tps, row.prefill_tps_stddev),
             format!("{:.2}", row.prefill_tps / first.prefill_tps),
@@ -120,6 +128,7 @@ fn whole_way(report: &Report) -> String {
         "seconds per hour of speech",
         "peak memory",
     ];
+    let none = || "–".to_string();
     let lines = report.end_to_end.iter().map(|found| {
         let subject = &found.subject;
         vec![
@@ -127,12 +136,18 @@ fn whole_way(report: &Report) -> String {
             subject.dtype.clone(),
             subject.device.clone(),
             subject.threads.to_string(),
-            digits(found.seconds),
-            digits(found.seconds_per_hour),
+            found.seconds.map_or_else(none, digits),
+            found.seconds_per_hour.map_or_else(none, digits),
             found.peak_rss_bytes.map_or_else(|| "?".into(), size),
         ]
     });
-    table(&header, 3, &lines.collect::<Vec<_>>())
+    let table = table(&header, 3, &lines.collect::<Vec<_>>());
+    let reasons = report
+        .end_to_end
+        .iter()
+        .filter(|found| found.reason.is_some());
+    let reasons = reasons.map(|found| format!("\n{}\n", escaped(&found.to_string())));
+    table + &reasons.collect::<String>()
 }
 
 /// Nothing where there are no lines.
@@ -226,6 +241,7 @@ mod tests {
         let mut report = report(vec![row("m", 1, 1, 40.), row("m", 2, 1, 60.)]);
         let tokens = |threads| Tokens {
             subject: row("m", threads, 1, 1.).subject,
+            n_prompt: 512,
             batch: 1,
             ids: vec![vec![7]],
         };
@@ -236,10 +252,14 @@ mod tests {
         report.agreement = compare(&[tokens(1), tokens(2)]);
         report.end_to_end = vec![EndToEnd {
             subject: row("m", 1, 1, 1.).subject,
-            seconds: 14.,
-            seconds_per_hour: 22.9,
+            seconds: Some(14.),
+            seconds_per_hour: Some(22.9),
             peak_rss_bytes: None,
+            reason: None,
         }];
+        let subject = row("m", 2, 1, 1.).subject;
+        let impossible = EndToEnd::impossible(subject, "no tokens for the text");
+        report.end_to_end.push(impossible);
         report.failures = vec![Failure {
             model: "m".into(),
             device: Some("metal".into()),
@@ -252,17 +272,19 @@ mod tests {
             "chapterize ",
             env!("CARGO_PKG_VERSION"),
             ", release, x86_64-linux-gnu\n\n",
-            "Prompts of 512 tokens, 32 written after each. Mean ± standard deviation of 5 rounds after a warm-up; tokens per \
-             second count all sequences of a batch; × compares with the first row of the same batch size.\n\n",
-            "| model | type | device | threads | batch | load s | first token s | prefill tok/s |    × | decode tok/s |    × | total s | peak memory |\n",
-            "|-------|------|--------|--------:|------:|-------:|--------------:|--------------:|-----:|-------------:|-----:|--------:|------------:|\n",
-            "| m     | Q4_1 | cpu    |       1 |     1 |  0.250 |          1.50 |       160 ± 2 | 1.00 |   40.0 ± 0.5 | 1.00 |    12.0 |      472 MB |\n",
-            "| m     | Q4_1 | cpu    |       2 |     1 |  0.250 |          1.50 |       240 ± 2 | 1.50 |   60.0 ± 0.5 | 1.50 |    12.0 |      472 MB |\n",
+            "Prompts of so many tokens, 32 written after each. Mean ± standard deviation of 5 rounds after a warm-up; tokens per \
+             second count all sequences of a batch; a cold start is loading and a first prompt; × compares with the first row of the same prompt and batch.\n\n",
+            "| model | type | device | threads | prompt | batch | load s | cold start s | first token s | prefill tok/s |    × | decode tok/s |    × | total s | peak memory |\n",
+            "|-------|------|--------|--------:|-------:|------:|-------:|-------------:|--------------:|--------------:|-----:|-------------:|-----:|--------:|------------:|\n",
+            "| m     | Q4_1 | cpu    |       1 |    512 |     1 |  0.250 |         2.00 |          1.50 |       160 ± 2 | 1.00 |   40.0 ± 0.5 | 1.00 |    12.0 |      472 MB |\n",
+            "| m     | Q4_1 | cpu    |       2 |    512 |     1 |  0.250 |         2.00 |          1.50 |       240 ± 2 | 1.50 |   60.0 ± 0.5 | 1.50 |    12.0 |      472 MB |\n",
             "\n## From a transcript to chapters\n\nThe built-in example (36 minutes) once, models loaded before.\n\n",
             "| model | type | device | threads | seconds | seconds per hour of speech | peak memory |\n",
             "|-------|------|--------|--------:|--------:|---------------------------:|------------:|\n",
             "| m     | Q4_1 | cpu    |       1 |    14.0 |                       22.9 |           ? |\n",
-            "\n## The same tokens?\n\n- m, batch 1: cpu, 1 thread, Q4_1 and cpu, 2 threads, Q4_1 are equal (1 x 1 tokens)\n",
+            "| m     | Q4_1 | cpu    |       2 |       – |                          – |           ? |\n",
+            "\nm, cpu, 2 threads, Q4_1: no tokens for the text\n",
+            "\n## The same tokens?\n\n- m, prompt 512, batch 1: cpu, 1 thread, Q4_1 and cpu, 2 threads, Q4_1 are equal (1 x 1 tokens)\n",
             "\n## Failed\n\n- m, metal: not here\n",
         );
         let found = render(&report);

@@ -1,4 +1,4 @@
-//! The results of a run, and the formats for programs: JSON, JSON lines, CSV.
+//! The results of a run, and JSON of them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agreement::Agreement;
 use super::environment::{Build, Host};
-use super::{Sizes, Speed, markdown, svg};
+use super::{Sizes, Speed, csv, markdown, svg};
 
 /// In what form results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -71,6 +71,8 @@ pub struct Row {
     pub n_gen: usize,
     pub batch: usize,
     pub load_s: f64,
+    /// To the first token of the first prompt, loading included.
+    pub cold_start_s: f64,
     pub ttft_s: f64,
     pub prefill_tps: f64,
     pub prefill_tps_stddev: f64,
@@ -89,6 +91,7 @@ impl Row {
             n_gen: sizes.write,
             batch: speed.batch,
             load_s: speed.load_s,
+            cold_start_s: speed.cold_start_s,
             ttft_s: speed.ttft_s,
             prefill_tps: speed.prefill_tps.mean,
             prefill_tps_stddev: speed.prefill_tps.stddev,
@@ -98,45 +101,21 @@ impl Row {
             peak_rss_bytes: peak,
         }
     }
-
-    /// One line of JSON, its end included.
-    pub fn json_line(&self) -> String {
-        serde_json::to_string(self).expect("a row has only string keys") + "\n"
-    }
-
-    fn csv_line(&self) -> String {
-        let Subject {
-            model,
-            device,
-            dtype,
-            threads,
-        } = &self.subject;
-        let peak = self.peak_rss_bytes.map(|bytes| bytes.to_string());
-        let mut fields = vec![quoted(model), quoted(device), quoted(dtype)];
-        fields.extend([threads, &self.n_prompt, &self.n_gen, &self.batch].map(usize::to_string));
-        fields.extend([self.load_s, self.ttft_s].map(|seconds| format!("{seconds:.6}")));
-        let rates = [
-            self.prefill_tps,
-            self.prefill_tps_stddev,
-            self.decode_tps,
-            self.decode_tps_stddev,
-        ];
-        fields.extend(rates.map(|rate| format!("{rate:.3}")));
-        fields.push(format!("{:.6}", self.total_s));
-        fields.push(peak.unwrap_or_default());
-        fields.join(",") + "\n"
-    }
 }
 
-/// The names of [`Row`]'s fields, in its order.
-const CSV_HEADER: &str = "model,device,dtype,threads,n_prompt,n_gen,batch,load_s,ttft_s,prefill_tps,\
-     prefill_tps_stddev,decode_tps,decode_tps_stddev,total_s,peak_rss_bytes\n";
+/// A result by itself: with what it was measured on and with.
+#[derive(Debug, Serialize)]
+pub struct Record<'a, T> {
+    #[serde(flatten)]
+    pub result: T,
+    pub machine: &'a Host,
+    pub build: &'a Build,
+}
 
-/// A field as RFC 4180 wants it.
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.into(),
+impl<T: Serialize> Record<'_, T> {
+    /// One line of JSON, its end included.
+    pub fn json_line(&self) -> String {
+        serde_json::to_string(self).expect("a record has only string keys") + "\n"
     }
 }
 
@@ -145,21 +124,35 @@ fn quoted(field: &str) -> String {
 pub struct EndToEnd {
     #[serde(flatten)]
     pub subject: Subject,
-    pub seconds: f64,
+    pub seconds: Option<f64>,
     /// Of recorded speech.
-    pub seconds_per_hour: f64,
+    pub seconds_per_hour: Option<f64>,
     /// The most memory the worker has held.
     pub peak_rss_bytes: Option<u64>,
+    /// Why there are no figures, where there are none.
+    pub reason: Option<String>,
+}
+
+impl EndToEnd {
+    pub fn impossible(subject: Subject, reason: &str) -> Self {
+        Self {
+            subject,
+            seconds: None,
+            seconds_per_hour: None,
+            peak_rss_bytes: None,
+            reason: Some(reason.into()),
+        }
+    }
 }
 
 impl fmt::Display for EndToEnd {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(
-            f,
-            "{}, {}: {:.1} s for an hour of speech",
-            self.subject.model, self.subject, self.seconds_per_hour
-        )
+        write!(f, "{}, {}: ", self.subject.model, self.subject)?;
+        match (self.seconds_per_hour, &self.reason) {
+            (Some(seconds), _) => write!(f, "{seconds:.1} s for an hour of speech"),
+            (None, reason) => f.write_str(reason.as_deref().unwrap_or("not measured")),
+        }
     }
 }
 
@@ -214,6 +207,15 @@ impl Report {
         }
     }
 
+    /// A result of this report by itself.
+    pub fn record<T>(&self, result: T) -> Record<'_, T> {
+        Record {
+            result,
+            machine: &self.machine,
+            build: &self.build,
+        }
+    }
+
     /// The whole in any format.
     pub fn render(&self, format: ReportFormat) -> String {
         match format {
@@ -221,11 +223,11 @@ impl Report {
             ReportFormat::Json => {
                 serde_json::to_string_pretty(self).expect("a report has only string keys") + "\n"
             }
-            ReportFormat::Jsonl => self.results.iter().map(Row::json_line).collect(),
-            ReportFormat::Csv => {
-                let lines = self.results.iter().map(Row::csv_line);
-                CSV_HEADER.to_string() + &lines.collect::<String>()
+            ReportFormat::Jsonl => {
+                let rows = self.results.iter();
+                rows.map(|row| self.record(row).json_line()).collect()
             }
+            ReportFormat::Csv => csv::render(self),
             ReportFormat::Svg => svg::render(self),
         }
     }
@@ -247,6 +249,7 @@ pub mod tests {
             n_gen: 32,
             batch,
             load_s: 0.25,
+            cold_start_s: 2.,
             ttft_s: 1.5,
             prefill_tps: 4. * speed,
             prefill_tps_stddev: 2.5,
@@ -266,6 +269,7 @@ pub mod tests {
                 cores: Some(1),
                 threads: 2,
                 features: vec!["avx2".into(), "fma".into()],
+                isa: None,
                 memory: 16_000_000_000,
             },
             results,
@@ -274,34 +278,15 @@ pub mod tests {
     }
 
     #[test]
-    fn a_line_of_csv_has_a_field_for_every_name_and_quotes_what_must_be() {
-        let mut odd = row("a,\"b\".gguf", 2, 12, 80.);
-        odd.peak_rss_bytes = None;
-        let text = report(vec![row("m", 1, 1, 80.), odd]).render(ReportFormat::Csv);
-        let lines = text.lines().collect::<Vec<_>>();
-        let plain = "m,cpu,Q4_1,1,512,32,1,0.250000,1.500000,320.000,2.500,80.000,0.500,12.000000,471859200";
-        assert_eq!(lines[1], plain);
-        assert_eq!(plain.split(',').count(), lines[0].split(',').count());
-        assert!(
-            lines[2].starts_with("\"a,\"\"b\"\".gguf\",cpu,"),
-            "{}",
-            lines[2]
-        );
-        assert!(lines[2].ends_with(",12.000000,"), "{}", lines[2]);
-        assert_eq!(lines.len(), 3);
-    }
-
-    #[test]
-    fn a_row_comes_back_from_its_line_and_its_fields_are_those_of_csv() {
+    fn a_line_of_json_has_a_row_the_machine_and_the_build() {
         let row = row("m", 1, 1, 80.);
-        let line = row.json_line();
+        let report = report(vec![row.clone()]);
+        let line = report.render(ReportFormat::Jsonl);
+        assert_eq!(line.matches('\n').count(), 1);
         assert_eq!(serde_json::from_str::<Row>(&line).unwrap(), row);
         let value = serde_json::from_str::<serde_json::Value>(&line).unwrap();
-        let names = value.as_object().unwrap().keys().cloned();
-        assert_eq!(
-            names.collect::<Vec<_>>().join(","),
-            CSV_HEADER.trim_end().replace(char::is_whitespace, "")
-        );
+        assert_eq!(value["machine"]["cpu"], "Fast CPU");
+        assert_eq!(value["build"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::markdown::digits;
+use super::markdown::{self, digits};
 use super::report::{Report, Row};
 
 const WIDTH: f64 = 860.;
@@ -21,6 +21,10 @@ const HEAD: f64 = 30.;
 const TOP: f64 = 92.;
 /// Room at the end of the scale for the figure behind the longest bar.
 const ROOM: f64 = 84.;
+
+/// Height of a line about the machine, and how many characters fit it.
+const LINE: f64 = 15.;
+const MOST_CHARACTERS: usize = 124;
 
 /// Steps of a scale at most.
 const MOST_STEPS: f64 = 5.;
@@ -46,10 +50,11 @@ struct Plot {
 /// The whole picture.
 pub fn render(report: &Report) -> String {
     let rows = &report.results;
-    let groups = rows.chunk_by(|a, b| a.subject == b.subject);
+    let groups = rows.chunk_by(|a, b| a.subject == b.subject && a.n_prompt == b.n_prompt);
     let groups = groups.collect::<Vec<_>>();
     let bottom = TOP + groups.len() as f64 * HEAD + rows.len() as f64 * STEP;
-    let height = bottom + 44.;
+    let about = about(report);
+    let height = bottom + 40. + about.len() as f64 * LINE;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"title\">\n\
@@ -66,8 +71,9 @@ pub fn render(report: &Report) -> String {
     for group in groups {
         let subject = &group[0].subject;
         let name = format!(
-            "{} · {subject}",
-            subject.model.replace(char::is_control, " ")
+            "{} · {subject} · prompts of {} tokens",
+            subject.model.replace(char::is_control, " "),
+            group[0].n_prompt
         );
         text(&mut svg, (MARGIN, y + 21.), "name", &name);
         y += HEAD;
@@ -84,21 +90,38 @@ pub fn render(report: &Report) -> String {
             y += STEP;
         }
     }
+    for (i, words) in about.iter().enumerate() {
+        let y = bottom + 42. + i as f64 * LINE;
+        text(&mut svg, (MARGIN, y), "tick", words);
+    }
     svg + "</svg>\n"
 }
 
 fn subtitle(report: &Report) -> String {
-    let cpu = match report.machine.cpu.is_empty() {
-        true => &report.machine.arch,
-        false => &report.machine.cpu,
-    };
-    let sizes = report.results.first().map(|row| {
-        format!(
-            "prompts of {} tokens, {} written; ",
-            row.n_prompt, row.n_gen
-        )
-    });
-    format!("{}{cpu}", sizes.unwrap_or_default())
+    let written = report.results.first().map_or(0, |row| row.n_gen);
+    let rounds = markdown::times(report.repetitions);
+    format!(
+        "all sequences of a batch together, {written} tokens written of each; mean and deviation of {rounds}"
+    )
+}
+
+/// The machine and the build, in lines that are not too long.
+fn about(report: &Report) -> Vec<String> {
+    let mut lines = Vec::<String>::new();
+    for text in [
+        markdown::machine(&report.machine),
+        markdown::build(&report.build),
+    ] {
+        let mut line = String::new();
+        for word in text.split_whitespace() {
+            if !line.is_empty() && line.chars().count() + word.chars().count() >= MOST_CHARACTERS {
+                lines.push(std::mem::take(&mut line));
+            }
+            line = [&line, word].join(if line.is_empty() { "" } else { " " });
+        }
+        lines.push(line);
+    }
+    lines
 }
 
 fn plots(rows: &[Row]) -> [Plot; 2] {

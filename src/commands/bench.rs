@@ -58,12 +58,26 @@ struct Found {
     model: String,
 }
 
-/// One process, or two: one for speed, one for the whole way.
+/// A process for each of its tasks.
 struct Combination<'a> {
     model: &'a Found,
     device: DeviceChoice,
     /// `None` leaves the number to the engine.
     threads: Option<usize>,
+}
+
+/// What is measured of every combination.
+fn tasks(args: &Bench, end_to_end: bool) -> Vec<Task> {
+    // A length of prompts per process: the peak of the memory that one takes is not that of another.
+    let speeds = distinct(&args.prompts).into_iter().map(|prompt| {
+        Task::Speed(Sizes {
+            prompt,
+            write: args.write,
+            batches: args.batches.clone(),
+            repetitions: args.repetitions,
+        })
+    });
+    speeds.chain(end_to_end.then_some(Task::EndToEnd)).collect()
 }
 
 impl Combination<'_> {
@@ -160,14 +174,7 @@ impl Run<'_> {
     }
 
     fn measure(&mut self, combination: &Combination) -> Result<()> {
-        let mut tasks = vec![Task::Speed(Sizes {
-            prompt: self.args.prompt,
-            write: self.args.write,
-            batches: self.args.batches.clone(),
-            repetitions: self.args.repetitions,
-        })];
-        tasks.extend(self.end_to_end.then_some(Task::EndToEnd));
-        for task in tasks {
+        for task in tasks(self.args, self.end_to_end) {
             let job = Job {
                 name: combination.model.name.clone(),
                 model: combination.model.model.clone(),
@@ -190,7 +197,7 @@ impl Run<'_> {
     fn take(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Row(row) => {
-                self.sink.row(&row)?;
+                self.sink.row(&self.report.record(&row))?;
                 self.report.results.push(row);
             }
             Event::Tokens(tokens) => self.tokens.push(tokens),

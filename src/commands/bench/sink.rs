@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::super::output::Output;
 use super::super::{Usage, print};
-use crate::bench::report::{Report, ReportFormat, Row};
+use crate::bench::report::{Record, Report, ReportFormat, Row};
 use crate::cli::Bench;
 
 /// The name of a result in a folder, without its extension.
@@ -42,7 +42,7 @@ impl Sink {
         })
     }
 
-    pub fn row(&mut self, row: &Row) -> Result<()> {
+    pub fn row(&mut self, row: &Record<&Row>) -> Result<()> {
         match self {
             Self::Lines(None) => print(&row.json_line()),
             Self::Lines(Some((path, file))) => file

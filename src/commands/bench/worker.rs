@@ -19,6 +19,7 @@ use crate::bench::report::{EndToEnd, Row, Subject};
 use crate::bench::{self, Sizes};
 use crate::chapters::embed::MiniLm;
 use crate::engine::Engine;
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::device;
 use crate::hub::Hub;
 use crate::progress::Progress;
@@ -150,6 +151,7 @@ fn speed(job: &Job, sizes: &Sizes, weights: &Weights, opened: &device::OpenDevic
         send(&Event::Row(row))?;
         send(&Event::Tokens(Tokens {
             subject,
+            n_prompt: sizes.prompt,
             batch: speed.batch,
             ids: speed.tokens,
         }))
@@ -157,6 +159,14 @@ fn speed(job: &Job, sizes: &Sizes, weights: &Weights, opened: &device::OpenDevic
 }
 
 fn end_to_end(job: &Job, weights: &Weights, opened: &device::OpenDevice) -> Result<()> {
+    let checkpoint = Checkpoint::open(&weights.entry())?;
+    if !bench::spells(&checkpoint.tokenizer()?)? {
+        let subject = job.subject(&opened.name, &checkpoint.weights.quantization());
+        return send(&Event::EndToEnd(EndToEnd::impossible(
+            subject,
+            "the model's vocabulary has no tokens for the text",
+        )));
+    }
     let encoder = registry::find(ENCODER)?;
     let files = Hub::from_env(true)?.get(&encoder.wanted()?, Progress::hidden())?;
     let style = weights.style()?;
@@ -170,9 +180,10 @@ fn end_to_end(job: &Job, weights: &Weights, opened: &device::OpenDevice) -> Resu
     let (seconds, seconds_per_hour) = bench::end_to_end(&models, &style)?;
     send(&Event::EndToEnd(EndToEnd {
         subject: job.subject(&opened.name, &dtype),
-        seconds,
-        seconds_per_hour,
+        seconds: Some(seconds),
+        seconds_per_hour: Some(seconds_per_hour),
         peak_rss_bytes: peak_memory(),
+        reason: None,
     }))
 }
 

@@ -174,13 +174,6 @@ impl Vocabulary {
 
 /// Byte-level BPE: the alphabet is GPT-2's printable form of the 256 bytes.
 fn byte_level(gguf: &Gguf, vocabulary: &Vocabulary, pre: &Pre) -> Result<tokenizers::Tokenizer> {
-    let merges = strings(gguf, "tokenizer.ggml.merges")?
-        .into_iter()
-        .map(|merge| match merge.split_once(' ') {
-            Some((a, b)) => Ok((a.to_string(), b.to_string())),
-            None => Err(anyhow!("'{merge}' in tokenizer.ggml.merges is not a pair")),
-        })
-        .collect::<Result<Vec<_>>>()?;
     let ids = vocabulary
         .iter()
         .map(|(id, token, _)| (token.to_string(), id));
@@ -191,6 +184,7 @@ fn byte_level(gguf: &Gguf, vocabulary: &Vocabulary, pre: &Pre) -> Result<tokeniz
         vocabulary.tokens.len() - ids.len(),
         vocabulary.tokens.len()
     );
+    let merges = merges(strings(gguf, "tokenizer.ggml.merges")?, &ids)?;
     let bpe = BPE::builder()
         .vocab_and_merges(ids, merges)
         .ignore_merges(pre.whole_words)
@@ -208,6 +202,21 @@ fn byte_level(gguf: &Gguf, vocabulary: &Vocabulary, pre: &Pre) -> Result<tokeniz
         .add_tokens(whole)
         .map_err(|e| anyhow!("special tokens: {e}"))?;
     Ok(model)
+}
+
+/// The pairs that merges name, in their order. One whose parts or result are no tokens is left out: llama.cpp loads files
+/// that have such, where the `tokenizers` crate would refuse them.
+fn merges(merges: Vec<String>, ids: &AHashMap<String, u32>) -> Result<Vec<(String, String)>> {
+    let known = |(a, b): &(String, String)| {
+        ids.contains_key(a) && ids.contains_key(b) && ids.contains_key(&format!("{a}{b}"))
+    };
+    let pairs = merges.into_iter().map(|merge| match merge.split_once(' ') {
+        Some((a, b)) => Ok((a.to_string(), b.to_string())),
+        None => Err(anyhow!("'{merge}' in tokenizer.ggml.merges is not a pair")),
+    });
+    pairs
+        .filter(|pair| pair.as_ref().map_or(true, known))
+        .collect()
 }
 
 fn sentencepiece(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<SentencePiece> {
@@ -263,4 +272,21 @@ fn column<T>(
         .iter()
         .map(|value| read(value).with_context(|| format!("'{key}' holds {value:?}")))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merges_that_name_no_token_are_left_out() {
+        let tokens = ["a", "b", "ab", "c", "cab"];
+        let ids = tokens.map(String::from).into_iter().zip(0..).collect();
+        let kept = |all: &[&str]| merges(all.iter().map(|m| m.to_string()).collect(), &ids);
+        let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+        let found = kept(&["a b", "b c", "x b", "c x", "c ab"]).unwrap();
+        assert_eq!(found, [pair("a", "b"), pair("c", "ab")]);
+        let error = kept(&["a b", "ab"]).unwrap_err().to_string();
+        assert_eq!(error, "'ab' in tokenizer.ggml.merges is not a pair");
+    }
 }
