@@ -204,10 +204,11 @@ fn write<T: Send>(
     const INLINE: usize = 1 << 15;
     match size < INLINE {
         true => {
-            (to.chunks_mut(strides[0]).enumerate()).for_each(|(i, to)| head(i, &mut to[..size]))
+            (to.chunks_mut(strides[0]).enumerate()).for_each(|(i, to)| head(i, &mut to[..size]));
         }
         false => {
-            (to.par_chunks_mut(strides[0]).enumerate()).for_each(|(i, to)| head(i, &mut to[..size]))
+            (to.par_chunks_mut(strides[0]).enumerate())
+                .for_each(|(i, to)| head(i, &mut to[..size]));
         }
     }
 }

@@ -152,10 +152,12 @@ impl<E: Element> Task<'_, E> {
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the features were detected.
-            Isa::Avx512 if self.d % Avx512::COUNT == 0 => unsafe { self.run_avx512(parts) },
+            Isa::Avx512 if self.d.is_multiple_of(Avx512::COUNT) => unsafe {
+                self.run_avx512(parts);
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx2 if self.d % Avx2::COUNT == 0 => unsafe { self.run_avx2(parts) },
+            Isa::Avx2 if self.d.is_multiple_of(Avx2::COUNT) => unsafe { self.run_avx2(parts) },
             // SAFETY: arrays need no instructions of their own.
             _ => unsafe {
                 match self.d % 8 {
@@ -256,6 +258,7 @@ impl<E: Element> Task<'_, E> {
     ///
     /// # Safety
     /// As [`Task::some_heads`]; the keys are there, at most [`BLOCK`].
+    #[expect(clippy::needless_range_loop, reason = "adapters are not unrolled")]
     #[inline(always)]
     unsafe fn products<L: Lanes, const H: usize>(
         &self,
@@ -299,6 +302,7 @@ impl<E: Element> Task<'_, E> {
     ///
     /// # Safety
     /// As [`Task::products`]; the columns are there.
+    #[expect(clippy::needless_range_loop, reason = "adapters are not unrolled")]
     #[inline(always)]
     unsafe fn add<L: Lanes, const H: usize, const C: usize>(
         &self,
