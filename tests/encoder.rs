@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use candle_core::Device;
 use chapterize::chapters::embed::{Embedding, Encode, MiniLm, cosine};
+use chapterize::engine::arch::bert::Precision;
 use chapterize::registry::{self, ENCODER};
 use serde::Deserialize;
 
@@ -27,10 +28,12 @@ struct Text {
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     serde_json::from_str(include_str!("fixtures/encoder/minilm.json")).expect("the fixture parses")
 });
-static MODEL: LazyLock<MiniLm> = LazyLock::new(|| {
+static MODEL: LazyLock<MiniLm> = LazyLock::new(|| load(Precision::Eight));
+
+fn load(precision: Precision) -> MiniLm {
     let window = registry::find(ENCODER).unwrap().window;
-    MiniLm::load(&models::files(ENCODER), window, &Device::Cpu).unwrap()
-});
+    MiniLm::load_as(&models::files(ENCODER), window, precision, &Device::Cpu).unwrap()
+}
 
 fn encode(texts: &[&str]) -> Vec<Embedding> {
     let _turn = models::turn();
@@ -47,21 +50,32 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     differences.fold(0., f32::max)
 }
 
+/// How far embeddings in some precision are from the reference: in one value, and in the cosine of two texts.
+fn distances(precision: Precision) -> (f32, f32) {
+    let _turn = models::turn();
+    let ours = load(precision).encode(&texts(), &mut |_| {}).unwrap();
+    let of_values = FIXTURE.texts.iter().zip(&ours);
+    let of_values = of_values.map(|(text, embedding)| distance(&text.start, embedding));
+    let cosines = FIXTURE.cosines.iter();
+    let of_cosines = cosines.map(|&(a, b, cos)| (cosine(&ours[a], &ours[b]) - cos).abs());
+    let found = (of_values.fold(0., f32::max), of_cosines.fold(0., f32::max));
+    println!(
+        "{precision:?}: values within {}, cosines within {}",
+        found.0, found.1
+    );
+    found
+}
+
 #[test]
 fn embeddings_are_those_of_the_reference() {
-    let ours = encode(&texts());
-    let mut farthest = 0f32;
-    for (Text { text, start }, embedding) in FIXTURE.texts.iter().zip(&ours) {
-        let distance = distance(start, embedding);
-        assert!(distance < 1e-4, "{text:?}: {distance}");
-        farthest = farthest.max(distance);
-    }
-    for &(a, b, reference) in &FIXTURE.cosines {
-        let distance = (cosine(&ours[a], &ours[b]) - reference).abs();
-        assert!(distance < 1e-4, "texts {a} and {b}: {distance}");
-        farthest = farthest.max(distance);
-    }
-    println!("within {farthest} of the reference");
+    let (values, cosines) = distances(Precision::Full);
+    assert!(values < 1e-5 && cosines < 1e-5, "{values} {cosines}");
+}
+
+#[test]
+fn weights_in_8_bits_change_little() {
+    let (values, cosines) = distances(Precision::Eight);
+    assert!(values < 0.02 && cosines < 0.02, "{values} {cosines}");
 }
 
 #[test]

@@ -119,7 +119,11 @@ impl<'a, E: Element> Heads<'a, E> {
         };
         let data = storage.as_slice::<E>()?;
         let (_, len, d) = layout.shape().dims3()?;
-        if layout.stride()[1..] != [d, 1] {
+        // One key alone has no distance to the next.
+        let [_, rows, columns] = layout.stride()[..] else {
+            candle_core::bail!("heads have three dimensions");
+        };
+        if (rows != d && len != 1) || columns != 1 {
             candle_core::bail!("the fused attention needs contiguous heads");
         }
         Ok(Self {
