@@ -36,7 +36,8 @@ def main():
         rounds.append({OURS: ours(args), THEIRS: theirs(args)})
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"arguments": vars(args), "rounds": rounds}, file, indent=1)
+            sizes = {name: getattr(args, name) for name in ("p", "n", "batches", "t", "r", "isa")}
+            json.dump({"model": os.path.basename(args.model), **sizes, "rounds": rounds}, file, indent=1)
     print(table(args, rounds))
 
 
