@@ -151,13 +151,18 @@ impl Model for Decoder {
             capacity: cache.capacity(),
         });
         let spans = spans.collect::<Vec<_>>();
+        let lengths = spans.iter().map(|span| span.len).collect::<Vec<_>>();
         let angles = self.ropes.iter().map(|rope| rope.at(&spans));
         let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
         let mut x = scaled(self.embed(&rows.concat())?, self.config.embedding_scale)?;
         let scale = self.config.residual_scale;
         for (index, layer) in self.layers.iter().enumerate() {
             let [before, after, before_ffn, after_ffn] = layer.norms.each_ref().map(Option::as_ref);
-            let added = self.attend(index, &normed(before, &x)?, (&angles, &spans), caches)?;
+            let mut added = self.attend(index, &normed(before, &x)?, (&angles, &spans), caches)?;
+            if index + 1 == self.layers.len() {
+                // Only the last token of each row is asked for its successor.
+                (x, added) = (last_rows(&x, &lengths)?, last_rows(&added, &lengths)?);
+            }
             x = residual(x, &added, after, scale)?;
             let added = self.feed_forward(layer, &normed(before_ffn, &x)?)?;
             x = residual(x, &added, after_ffn, scale)?;
@@ -165,9 +170,7 @@ impl Model for Decoder {
         for (cache, span) in caches.iter_mut().zip(&spans) {
             cache.advance(span.len);
         }
-        // Only the last token of each row is asked for its successor.
-        let lengths = spans.iter().map(|span| span.len).collect::<Vec<_>>();
-        let last = self.norm.forward(&last_rows(&x, &lengths)?)?;
+        let last = self.norm.forward(&x)?;
         scaled(self.head.forward(&last)?, self.config.logit_scale)
     }
 

@@ -128,6 +128,18 @@ impl Rope {
                 positions.broadcast_mul(&self.inverse.index_select(&rows, 0)?)?
             }
         };
+        if device.is_cpu() {
+            let (shape, scale) = (angles.shape(), self.attention);
+            let of = |f: fn(f32) -> f32| {
+                let numbers = angles.flatten_all()?.to_vec1::<f32>()?;
+                let numbers = numbers
+                    .into_iter()
+                    .map(|angle| f(angle) * scale)
+                    .collect::<Vec<_>>();
+                Tensor::from_vec(numbers, shape, device)
+            };
+            return Ok((of(f32::cos)?, of(f32::sin)?));
+        }
         let scale = f64::from(self.attention);
         Ok(((angles.cos()? * scale)?, (angles.sin()? * scale)?))
     }
