@@ -82,30 +82,63 @@ impl PackedWeight {
         y: &Output,
     ) {
         let blocks = self.input / BLOCK;
-        let (first, step) = x.place(row);
-        for half in 0..2 {
-            let mut sums = [_mm256_setzero_ps(); R];
-            for b in 0..blocks {
-                // SAFETY: `b` is a block of the tile, and the rows are there, side by side.
-                unsafe {
-                    let weights = self.codes_avx2::<WIDTH>(tile * blocks + b, half);
-                    let scales = self.scales_avx2::<PARTS>(tile, b, half);
-                    let x = Rows {
-                        quads: x.codes.as_ptr().add((first + b * step) * BLOCK).cast(),
-                        blocks: x.blocks.as_ptr().add(first + b * step),
-                    };
-                    if PARTS == 1 {
-                        x.accumulate::<WIDTH, 0, 8, R>(&weights, scales[0], &mut sums);
-                    } else {
-                        x.accumulate::<WIDTH, 0, 4, R>(&weights, scales[0], &mut sums);
-                        x.accumulate::<WIDTH, 4, 8, R>(&weights, scales[1], &mut sums);
-                    }
+        let mut sums = [[_mm256_setzero_ps(); R]; 2];
+        // SAFETY: `b` is a block of the tile, and the rows are there, side by side.
+        unsafe {
+            let [upper, lower] = &mut sums;
+            if R == 1 {
+                // Bound by memory: the tile is read once, line by line.
+                for b in 0..blocks {
+                    self.block_avx2::<WIDTH, PARTS, R>(x, row, (tile, b, 0), upper);
+                    self.block_avx2::<WIDTH, PARTS, R>(x, row, (tile, b, 1), lower);
+                }
+            } else {
+                // Bound by arithmetic: the sums of one half are what registers hold.
+                for b in 0..blocks {
+                    self.block_avx2::<WIDTH, PARTS, R>(x, row, (tile, b, 0), upper);
+                }
+                for b in 0..blocks {
+                    self.block_avx2::<WIDTH, PARTS, R>(x, row, (tile, b, 1), lower);
                 }
             }
+        }
+        for (half, sums) in sums.into_iter().enumerate() {
             for (r, sum) in sums.into_iter().enumerate() {
                 let index = (row + r) * self.out + tile * TILE + half * HALF;
                 // SAFETY: the half's eight columns of this row, which belong to this thread.
                 unsafe { _mm256_storeu_ps(y.0.add(index), sum) }
+            }
+        }
+    }
+
+    /// Adds the products of a half of a tile's block with `R` rows.
+    ///
+    /// # Safety
+    /// As [`PackedWeight::strips_avx2`]; the block and the rows are there.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    unsafe fn block_avx2<const WIDTH: u8, const PARTS: usize, const R: usize>(
+        &self,
+        x: &Activations,
+        row: usize,
+        (tile, b, half): (usize, usize, usize),
+        sums: &mut [__m256; R],
+    ) {
+        let (first, step) = x.place(row);
+        let at = first + b * step;
+        // SAFETY: by the contract of this function.
+        unsafe {
+            let weights = self.codes_avx2::<WIDTH>(tile * (self.input / BLOCK) + b, half);
+            let scales = self.scales_avx2::<PARTS>(tile, b, half);
+            let x = Rows {
+                quads: x.codes.as_ptr().add(at * BLOCK).cast(),
+                blocks: x.blocks.as_ptr().add(at),
+            };
+            if PARTS == 1 {
+                x.accumulate::<WIDTH, 0, 8, R>(&weights, scales[0], sums);
+            } else {
+                x.accumulate::<WIDTH, 0, 4, R>(&weights, scales[0], sums);
+                x.accumulate::<WIDTH, 4, 8, R>(&weights, scales[1], sums);
             }
         }
     }
