@@ -17,6 +17,7 @@ pub mod ground;
 pub mod hash;
 pub mod hub;
 pub mod machine;
+pub mod memory;
 pub mod merge;
 pub mod model_ref;
 pub mod phrase;

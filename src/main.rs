@@ -5,16 +5,16 @@
 use std::process::ExitCode;
 
 use chapterize::cli::{Cli, Command};
-use chapterize::commands;
+use chapterize::{commands, memory};
 use clap::Parser;
 
-/// Inference allocates and frees the same large buffers over and over; this allocator keeps their pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
+    memory::keep_pages();
     let cli = Cli::parse();
     // Files are put in place by rename, so that leaving at any moment leaves nothing half done.
     if let Err(error) = ctrlc::set_handler(|| std::process::exit(INTERRUPTED)) {

@@ -96,7 +96,9 @@ fn quantize_any(x: &[f32], codes: &mut [i8], blocks: &mut [BlockScale], row_bloc
 fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> BlockScale {
     /// Adding it leaves no room for a fraction: the low bits of the sum are the number rounded to nearest even.
     const ROUND: f32 = 12_582_912.; // 1.5 * 2^23
-    let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+    // As integers, which order non-negative numbers alike: a maximum of floats is found one by one.
+    let largest = x.iter().fold(0, |m, x| x.abs().to_bits().max(m));
+    let largest = f32::from_bits(largest);
     let scale = largest / 127.;
     let inverse = if scale > 0. { 1. / scale } else { 0. };
     for (code, x) in codes.iter_mut().zip(x) {
