@@ -43,6 +43,7 @@ fn units(count: usize) -> Vec<Unit> {
 
 /// About ten minutes, an hour and four hours of speech, into 12 chapters.
 fn segmentation(criterion: &mut Criterion) {
+    chapterize::memory::keep_pages();
     let mut group = criterion.benchmark_group("segmentation");
     for count in [100, 600, 2400] {
         let units = units(count);

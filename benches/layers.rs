@@ -30,6 +30,7 @@ fn random(shape: impl Into<candle_core::Shape>) -> Tensor {
 }
 
 fn prefill(criterion: &mut Criterion) {
+    chapterize::memory::keep_pages();
     let mut group = criterion.benchmark_group("attention, prefill 512");
     group.throughput(Throughput::Elements(LENGTH as u64));
     for (name, heads, kv_heads, d, ..) in MODELS {

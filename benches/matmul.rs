@@ -39,6 +39,7 @@ fn random(rows: usize, columns: usize) -> Tensor {
 }
 
 fn matmul(criterion: &mut Criterion) {
+    chapterize::memory::keep_pages();
     for (name, out, input) in SHAPES {
         let mut group = criterion.benchmark_group(name);
         for dtype in TYPES {

@@ -169,7 +169,7 @@ impl PackedWeight {
         let rows = values.len() / input;
         let mut products = weights
             .iter()
-            .map(|weight| vec![0f32; rows * weight.out])
+            .map(|weight| Vec::with_capacity(rows * weight.out))
             .collect::<Vec<_>>();
         multiply(
             weights,

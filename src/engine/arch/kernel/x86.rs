@@ -27,13 +27,17 @@ unsafe impl Send for Output {}
 /// Some tiles of one of the weights.
 type Chunk = (usize, Range<usize>);
 
-/// Writes the products of `rows` rows with several weights, `(rows, out)` each.
+/// Fills empty vectors, which have the room, with the products of `rows` rows with several weights, `(rows, out)` each. Zeros would
+/// be overwritten at once.
 pub fn multiply(
     weights: &[&PackedWeight],
     x: &Activations,
     rows: usize,
     products: &mut [Vec<f32>],
 ) {
+    for (weight, product) in weights.iter().zip(&*products) {
+        assert!(rows * weight.out <= product.capacity());
+    }
     let outputs = products.iter_mut().map(|y| Output(y.as_mut_ptr()));
     let outputs = outputs.collect::<Vec<_>>();
     let run = |(weight, tiles): Chunk| {
@@ -68,6 +72,12 @@ pub fn multiply(
         true => chunks.for_each(run),
         // The pool that candle uses too: two pools on the same cores wait for each other.
         false => chunks.collect::<Vec<_>>().into_par_iter().for_each(run),
+    }
+    for (weight, product) in weights.iter().zip(products) {
+        let len = rows * weight.out;
+        assert!(weight.out.is_multiple_of(TILE));
+        // SAFETY: every row has been written in all its tiles, which are all its columns.
+        unsafe { product.set_len(len) }
     }
 }
 
