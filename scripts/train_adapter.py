@@ -31,6 +31,7 @@ QUESTION = (
     "Summarize this part of a transcript in two sentences, in the third person. Name who says what. "
     "Use only what is said in it. Then write a title for it."
 )
+BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ANONYMOUS = 0.15  # of the passages are shown without names
 HELD_OUT = 48  # pairs that are not trained on, to see when to stop
@@ -44,6 +45,8 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(args.model.parent, gguf_file=args.model.name, dtype=torch.float32)
     pairs = written(args.data, args.pairs) + human(args.segments)
     draw.shuffle(pairs)
+    if args.show:
+        pairs = pairs[: HELD_OUT + args.show]
     encoder = Encoder(args.encoder)
     examples = [example for pair in pairs if (example := Example.of(pair, encoder, tokenizer, draw))]
     held, trained = examples[:HELD_OUT], examples[HELD_OUT:]
@@ -110,15 +113,17 @@ class Encoder:
 
     @torch.inference_mode()
     def __call__(self, texts):
+        # By length, so that little is padded.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         vectors = []
         for start in range(0, len(texts), 64):
-            encoded = self.tokenizer.encode_batch(texts[start : start + 64])
+            encoded = self.tokenizer.encode_batch([texts[i] for i in order[start : start + 64]])
             ids = torch.tensor([e.ids for e in encoded])
             mask = torch.tensor([e.attention_mask for e in encoded])
             hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
             mask = mask.unsqueeze(-1)
             vectors.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1)))
-        return torch.cat(vectors)
+        return torch.cat(vectors)[torch.tensor(order).argsort()]
 
 
 class Example:
@@ -288,6 +293,9 @@ def save(model, folder):
     """In the layout of PEFT, in 16 bits."""
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
+    config = folder / "adapter_config.json"
+    told = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(told | {"base_model_name_or_path": BASE}, indent=1) + "\n", encoding="utf-8")
     file = folder / "adapter_model.safetensors"
     tensors = {name: tensor.to(torch.float16) for name, tensor in load_file(file).items()}
     save_file(tensors, file, metadata={"format": "pt"})

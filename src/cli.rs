@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::bench::report::ReportFormat;
 use crate::chapters::Count;
 use crate::engine::device::DeviceChoice;
+use crate::eval::TableFormat;
 use crate::render::OutputFormat;
 use crate::transcript::Format;
 
@@ -23,6 +24,7 @@ pub enum Command {
     Summarize(Summarize),
     Models(Models),
     Bench(Bench),
+    Eval(Eval),
 }
 
 /// Find chapters, and give each a title and a summary
@@ -36,6 +38,11 @@ pub struct Summarize {
     /// (owner/name[:file][@revision]), a folder or a .gguf file
     #[arg(short, long, default_value = "auto", help_heading = "Models")]
     pub model: String,
+
+    /// LoRA adapter to add to the model: a folder as PEFT writes it, or 'none' to leave out the one
+    /// that belongs to it
+    #[arg(long, value_name = "FOLDER", help_heading = "Models")]
+    pub adapter: Option<PathBuf>,
 
     /// Where to compute: auto, cpu, cuda, cuda:N or metal
     #[arg(
@@ -301,6 +308,67 @@ pub struct Bench {
     /// Measure what this JSON says, for the process that started this one
     #[arg(long, hide = true)]
     pub worker: Option<String>,
+}
+
+/// Compare with what people wrote
+///
+/// Data are JSON lines, a document each: "utterances" with "text" and, where known, "speaker", "start" and "end"; and either
+/// "title" and "summary" of the whole, or "chapters" with "start_utterance", "title" and "summary".
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Documents with titles and summaries by people
+    #[arg(required = true, value_name = "DATA")]
+    pub data: Vec<PathBuf>,
+
+    /// Compare summaries and titles
+    #[arg(long, required = true)]
+    pub summaries: bool,
+
+    /// Take only so many passages, from all over the data
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub limit: Option<usize>,
+
+    /// Write also every text to this file, as JSON lines
+    #[arg(long, value_name = "PATH")]
+    pub texts: Option<PathBuf>,
+
+    /// Write the result in this format
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: TableFormat,
+
+    /// Model to write with, as for 'summarize'
+    #[arg(short, long, default_value = "auto", help_heading = "Models")]
+    pub model: String,
+
+    /// LoRA adapter to add to the model, as for 'summarize'
+    #[arg(long, value_name = "FOLDER", help_heading = "Models")]
+    pub adapter: Option<PathBuf>,
+
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "DEVICE",
+        help_heading = "Models"
+    )]
+    pub device: DeviceChoice,
+
+    /// Use only models that are on this machine; never open a connection
+    #[arg(long, help_heading = "Models")]
+    pub offline: bool,
+
+    /// Choose the random draws: the same seed writes the same text
+    #[arg(
+        long,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Models"
+    )]
+    pub seed: u64,
+
+    /// Print no progress and no notes
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -81,6 +81,11 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(format!("{:x}", hasher.finalize()))
 }
 
+/// The same of bytes in memory.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
 fn git(path: &Path) -> Result<String> {
     let length = std::fs::metadata(path)
         .with_context(|| format!("cannot read {}", path.display()))?

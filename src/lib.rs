@@ -4,7 +4,8 @@
 //! In the order in which the data flows: [`transcript`] reads and cleans a file and finds its sentences, [`chapters`]
 //! embeds them and finds where chapters begin, [`chunk`] and [`prompt`] choose what the model reads, [`writer`] asks the [`engine`],
 //! [`ground`] and [`title`] check what it wrote, [`merge`] sums up the whole, [`render`] prints the [`summary`].
-//! [`summarize`] is the pipeline itself, and the file to read first. [`bench`] measures how fast it all is.
+//! [`summarize`] is the pipeline itself, and the file to read first. [`bench`] measures how fast it all is,
+//! [`eval`] how good.
 
 pub mod bench;
 pub mod cache;
@@ -13,6 +14,7 @@ pub mod chunk;
 pub mod cli;
 pub mod commands;
 pub mod engine;
+pub mod eval;
 pub mod ground;
 pub mod hash;
 pub mod hub;

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Summarize(args) => commands::summarize::run(args),
         Command::Models(args) => commands::models::run(args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Eval(args) => commands::eval::run(args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
 use crate::ground::{self, Source};
+use crate::prompt;
 use crate::summarize::quote;
 use crate::transcript::Sentence;
 use crate::writer::Writer;
@@ -58,7 +59,8 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
     let samplings = writer.samplings(usize::from(u16::MAX));
     let requests = writer.style.summaries(&text, &samplings);
     let answers = writer.generate("Overview", &requests)?;
-    let answers = writer.claims(&answers)?;
+    let answers = answers.iter().map(|answer| prompt::parts(answer).0);
+    let answers = writer.claims(&answers.collect::<Vec<_>>())?;
     let best = ground::choose(&passage, &source, &answers, writer.style.clause_support);
     // One sentence may do for a chapter; the whole needs more, or what was said at its beginning.
     if let Some(best) = best.filter(|best| best.sentences.len() == ground::SENTENCES) {

@@ -21,12 +21,15 @@ pub struct Style {
     /// What part of a clause's words one sentence of the source must have, 0 to 1. Small checkpoints join words of
     /// two sentences to something neither says; large ones use words of their own.
     pub clause_support: f32,
+    /// Tokens of the longest answer to them. What is cut off there is dropped sentence by sentence later.
+    pub answer: usize,
     /// System messages for summaries, each asked; the source is the user's message. An empty one is not sent: some
     /// checkpoints sum up whatever they are given.
     pub summary: Vec<String>,
     /// Answers drawn at random for each question, besides the greedy one.
     pub draws: u64,
-    /// The user's message for titles, before the source. Empty: no title is asked for.
+    /// The user's message for titles, before the source. Empty: none is asked for apart, as where a checkpoint was taught to
+    /// write it below the summary.
     pub title: String,
 }
 
@@ -34,6 +37,7 @@ impl Default for Style {
     fn default() -> Self {
         Self {
             material: 1500,
+            answer: 80,
             copy_bias: 0.,
             speakers: true,
             clause_support: 0.4,
@@ -96,7 +100,7 @@ impl Style {
             system: Some(question.clone()).filter(|question| !question.is_empty()),
             user: source.into(),
             answer_start: String::new(),
-            max_tokens: SUMMARY_TOKENS,
+            max_tokens: self.answer,
             sampling,
         };
         let questions = self.summary.iter();
@@ -123,8 +127,15 @@ impl Style {
     }
 }
 
-/// The longest answers. What is cut off there is dropped sentence by sentence later.
-pub const SUMMARY_TOKENS: usize = 80;
+/// A summary, and the title that may stand below it in a line of its own, after `Title:`.
+pub fn parts(answer: &str) -> (&str, Option<&str>) {
+    match answer.split_once("Title:") {
+        Some((summary, title)) => (summary.trim_end(), Some(title)),
+        None => (answer, None),
+    }
+}
+
+/// The longest title.
 pub const TITLE_TOKENS: usize = 16;
 
 impl Style {
@@ -165,6 +176,13 @@ mod tests {
             assert_eq!(request.user, "The tea is hot.");
         }
         assert!(style.titles("The tea is hot.", &samplings).is_empty());
+    }
+
+    #[test]
+    fn a_title_below_a_summary_is_told_from_it() {
+        let both = "Ann says it rains.\nTitle: Rain";
+        assert_eq!(parts(both), ("Ann says it rains.", Some(" Rain")));
+        assert_eq!(parts("It rains."), ("It rains.", None));
     }
 
     #[test]

@@ -32,6 +32,28 @@ const MANIFESTS: &[&str] = &manifests![
     "mistral-7b" "llama-3.1-8b" "qwen3-8b"
 ];
 
+/// An adapter that comes with the program: the files of its folder in `models/adapters`.
+pub struct BuiltInAdapter {
+    pub config: &'static [u8],
+    pub weights: &'static [u8],
+    pub prompt: &'static str,
+}
+
+macro_rules! built_in {
+    ($file:literal, $include:ident) => {
+        $include!(concat!("../models/adapters/smollm2-135m/", $file))
+    };
+}
+
+/// The adapter of a name that a manifest gives.
+pub fn adapter(name: &str) -> Option<BuiltInAdapter> {
+    (name == STARTER).then_some(BuiltInAdapter {
+        config: built_in!("adapter_config.json", include_bytes),
+        weights: built_in!("adapter_model.safetensors", include_bytes),
+        prompt: built_in!("prompt.toml", include_str),
+    })
+}
+
 /// What a checkpoint does, and in which family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,6 +115,8 @@ pub struct ModelSpec {
     /// How it is best asked.
     #[serde(default)]
     pub prompt: Style,
+    /// The name of an adapter that comes with the program and is added to it; see [`adapter`].
+    pub adapter: Option<String>,
     /// Empty: what the hub lists decides.
     #[serde(default, rename = "file")]
     pub files: Vec<FileSpec>,

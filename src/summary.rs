@@ -29,7 +29,7 @@ pub struct SourceInfo {
 }
 
 /// What made the text, exactly enough to make it again.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Provenance {
     pub name: String,
     pub repo: Option<String>,
@@ -37,6 +37,8 @@ pub struct Provenance {
     pub file: String,
     pub sha256: String,
     pub quantization: Option<String>,
+    /// The sha256 of the adapter's weights that were added; `None` where none was.
+    pub adapter: Option<String>,
     pub encoder: String,
     pub device: String,
     pub seed: u64,

@@ -56,7 +56,7 @@ impl<'a> Writer<'a> {
         let room = self
             .llm
             .window()
-            .saturating_sub(instructions + prompt::SUMMARY_TOKENS);
+            .saturating_sub(instructions + self.style.answer);
         let budget = self.style.material.min(room).saturating_sub(reserved);
         passage.material(budget, |text| self.count(text))
     }
@@ -81,10 +81,10 @@ impl<'a> Writer<'a> {
     }
 
     /// What each answer claims, with embeddings.
-    pub fn claims(&self, answers: &[String]) -> Result<Vec<Vec<Claim>>> {
+    pub fn claims(&self, answers: &[impl AsRef<str>]) -> Result<Vec<Vec<Claim>>> {
         let texts = answers
             .iter()
-            .map(|answer| ground::claims(answer))
+            .map(|answer| ground::claims(answer.as_ref()))
             .collect::<Vec<_>>();
         self.learn(texts.iter().flatten())?;
         let claim = |text: String| Claim {
@@ -149,7 +149,11 @@ pub fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
     let (mut summaries, mut titles) = (Vec::new(), Vec::new());
     for (passage, answers) in passages.iter().zip(answers.chunks(per_chapter)) {
         let (for_summary, for_title) = answers.split_at(per_chapter - titles_asked);
-        summaries.push(for_summary);
+        let parts = for_summary.iter().map(|answer| prompt::parts(answer));
+        let (texts, below): (Vec<_>, Vec<_>) = parts.unzip();
+        summaries.push(texts);
+        let for_title = for_title.iter().map(String::as_str);
+        let for_title = for_title.chain(below.into_iter().flatten());
         titles.push(title_candidates(passage, for_title));
     }
     writer.learn(titles.iter().flatten().map(|title| &title.text))?;
@@ -161,7 +165,7 @@ pub fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
         .zip(titles)
         .map(|(summaries, titles)| {
             Ok(Draft {
-                answers: writer.claims(summaries)?,
+                answers: writer.claims(&summaries)?,
                 titles,
             })
         });
@@ -169,7 +173,10 @@ pub fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
 }
 
 /// What may become a chapter's title, still without embeddings.
-fn title_candidates(passage: &Passage, answers: &[String]) -> Vec<Candidate> {
+fn title_candidates<'t>(
+    passage: &Passage,
+    answers: impl Iterator<Item = &'t str>,
+) -> Vec<Candidate> {
     let source = Source::of(passage);
     let candidate = |text, form, worth| Candidate {
         text,
@@ -177,9 +184,7 @@ fn title_candidates(passage: &Passage, answers: &[String]) -> Vec<Candidate> {
         form,
         worth,
     };
-    let written = answers
-        .iter()
-        .filter_map(|answer| title::tidy(answer, &source));
+    let written = answers.filter_map(|answer| title::tidy(answer, &source));
     let phrases = phrase::phrases(passage).into_iter();
     written
         .map(|text| candidate(text, Form::Written, 0.))

@@ -27,6 +27,7 @@ fn provenance() -> Provenance {
         file: String::new(),
         sha256: String::new(),
         quantization: None,
+        adapter: None,
         encoder: ENCODER.into(),
         device: "cpu".into(),
         seed: 0,

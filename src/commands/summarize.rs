@@ -3,11 +3,10 @@
 use anyhow::Result;
 
 use super::output::Output;
-use super::weights::Weights;
+use super::weights::{Loaded, Weights};
 use super::{Usage, report};
 use crate::chapters::embed::{Encode, MiniLm};
 use crate::cli::Summarize;
-use crate::engine::Engine;
 use crate::engine::device::{self, OpenDevice};
 use crate::engine::fake::{FakeEncoder, FakeLlm};
 use crate::hub::Hub;
@@ -40,7 +39,7 @@ pub fn run(args: &Summarize) -> Result<bool> {
             .for_each(report);
         return Ok(false);
     }
-    let loaded = Loaded::new(args, &model, progress)?;
+    let loaded = Tools::new(args, &model, progress)?;
     let mut fine = true;
     for transcript in transcripts {
         let done = transcript.and_then(|transcript| {
@@ -69,13 +68,13 @@ pub(super) fn parse_model(text: &str) -> Result<ModelRef, Usage> {
 }
 
 /// Everything that is loaded once for all inputs.
-struct Loaded {
+struct Tools {
     encoder: Box<dyn Encode>,
     writer: Option<(Box<dyn Llm>, Provenance)>,
     style: Style,
 }
 
-impl Loaded {
+impl Tools {
     fn new(args: &Summarize, model: &ModelRef, progress: Progress) -> Result<Self> {
         if args.fake_models {
             return Ok(Self::fake(args));
@@ -89,10 +88,13 @@ impl Loaded {
         };
         // After the writer, which is likelier to be refused.
         let encoder_files = hub.get(&encoder.wanted()?, progress)?.paths();
-        let style = weights.as_ref().map(Weights::style).transpose()?;
-        let style = style.unwrap_or_default();
-        let writer = weights.map(|weights| writer(&weights, args, &style, &opened));
-        let writer = writer.transpose()?;
+        let (writer, style) = match &weights {
+            Some(weights) => {
+                let (writer, style) = writer(weights, args, &opened)?;
+                (Some(writer), style)
+            }
+            None => (None, Style::default()),
+        };
         let name = writer.as_ref().map_or(ENCODER, |(_, p)| p.name.as_str());
         progress.note(&format!(
             "using {name} on {} ({})",
@@ -121,6 +123,7 @@ impl Loaded {
             file: String::new(),
             sha256: String::new(),
             quantization: None,
+            adapter: None,
             encoder: "fake".into(),
             device: "cpu".into(),
             seed: args.seed,
@@ -158,14 +161,17 @@ impl Loaded {
     }
 }
 
-/// Loads the language model.
+/// Loads the language model; and how it is best asked.
 fn writer(
     weights: &Weights,
     args: &Summarize,
-    style: &Style,
     opened: &OpenDevice,
-) -> Result<(Box<dyn Llm>, Provenance)> {
-    let engine = Engine::load(&weights.entry(), &opened.device)?;
+) -> Result<((Box<dyn Llm>, Provenance), Style)> {
+    let Loaded {
+        engine,
+        style,
+        adapter,
+    } = weights.load(args.adapter.as_deref(), &opened.device)?;
     let (file, sha256) = weights.file()?;
     let (repo, revision) = weights.commit().unzip();
     let provenance = Provenance {
@@ -175,11 +181,12 @@ fn writer(
         file,
         sha256,
         quantization: Some(engine.quantization().into()),
+        adapter,
         encoder: ENCODER.into(),
         device: opened.name.clone(),
         seed: args.seed,
         temperature: args.temperature,
         prompt_hash: style.hash(),
     };
-    Ok((Box::new(engine), provenance))
+    Ok(((Box::new(engine), provenance), style))
 }

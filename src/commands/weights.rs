@@ -4,15 +4,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use candle_core::Device;
 use serde::Deserialize;
 
 use crate::cache::Local;
+use crate::engine::Engine;
+use crate::engine::adapter::Adapter;
+use crate::engine::checkpoint::Checkpoint;
 use crate::hash::sha256;
 use crate::hub::Hub;
 use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use crate::prompt::Style;
-use crate::registry::{Kind, ModelSpec};
+use crate::registry::{self, Kind, ModelSpec};
+
+/// What an adapter's folder may say of how it is best asked, as the `[prompt]` table of a manifest does.
+const PROMPT: &str = "prompt.toml";
+
+/// A model that can answer.
+pub struct Loaded {
+    pub engine: Engine,
+    pub style: Style,
+    /// The sha256 of the adapter that was added.
+    pub adapter: Option<String>,
+}
 
 /// Where the weights are, and what is known about them.
 pub enum Weights {
@@ -46,11 +61,55 @@ impl Weights {
         }
     }
 
-    /// How it is best asked.
-    pub fn style(&self) -> Result<Style> {
+    /// How it is best asked without an adapter.
+    fn style(&self) -> Result<Style> {
         match self {
             Self::Cached(_, Some(spec)) => Ok(spec.prompt.clone()),
             _ => Ok(Style::for_unknown(kind(&self.entry())?)),
+        }
+    }
+
+    /// Loads the model with the adapter in `adapter`, or with its own where none is named (and `none` leaves it out).
+    pub fn load(&self, adapter: Option<&Path>, device: &Device) -> Result<Loaded> {
+        let mut style = self.style()?;
+        let mut checkpoint = Checkpoint::open(&self.entry())?;
+        let mut sha256 = None;
+        if let Some((adapter, own_style)) = self.adapter(adapter)? {
+            sha256 = Some(adapter.sha256().to_string());
+            style = own_style.unwrap_or(style);
+            checkpoint.adapt(adapter)?;
+        }
+        Ok(Loaded {
+            engine: Engine::new(&checkpoint, device)?,
+            style,
+            adapter: sha256,
+        })
+    }
+
+    /// The adapter to be added, and how the model is best asked with it.
+    fn adapter(&self, folder: Option<&Path>) -> Result<Option<(Adapter, Option<Style>)>> {
+        let parse = |text: &str| toml::from_str(text).context(PROMPT);
+        match (folder, self) {
+            (Some(folder), _) if folder == Path::new("none") => Ok(None),
+            (Some(folder), _) => {
+                let prompt = folder.join(PROMPT);
+                let style = match prompt.exists() {
+                    true => Some(parse(&fs::read_to_string(&prompt)?)),
+                    false => None,
+                };
+                let style = style.transpose();
+                let style = style.with_context(|| folder.display().to_string())?;
+                Ok(Some((Adapter::open(folder)?, style)))
+            }
+            (None, Self::Cached(_, Some(spec))) => {
+                let Some(own) = spec.adapter.as_deref().and_then(registry::adapter) else {
+                    return Ok(None);
+                };
+                let origin = format!("the adapter of {}", spec.name);
+                let adapter = Adapter::from_bytes(&origin, own.config, own.weights)?;
+                Ok(Some((adapter, Some(parse(own.prompt)?))))
+            }
+            (None, _) => Ok(None),
         }
     }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use serde_json::Value;
 
+use super::adapter::Adapter;
 use super::arch::bart::{Bart, BartConfig};
 use super::arch::config::{Config, Family};
 use super::arch::decoder::Decoder;
@@ -26,6 +27,8 @@ pub struct Checkpoint {
     architecture: Architecture,
     /// Of an encoder-decoder.
     generation: Option<GenerationConfig>,
+    /// Added to the weights as they are loaded.
+    adapter: Option<Adapter>,
 }
 
 enum Architecture {
@@ -51,6 +54,7 @@ impl Checkpoint {
             architecture: Architecture::Decoder(Box::new(config)),
             weights: Weights::Gguf(gguf),
             generation: None,
+            adapter: None,
         })
     }
 
@@ -71,7 +75,20 @@ impl Checkpoint {
             weights: Weights::Folder(Folder::open(folder)?),
             architecture,
             generation,
+            adapter: None,
         })
+    }
+
+    /// Has an adapter added to the weights when they are loaded. Errors: the checkpoint is no decoder.
+    pub fn adapt(&mut self, adapter: Adapter) -> Result<()> {
+        ensure!(
+            matches!(self.architecture, Architecture::Decoder(_)),
+            "{}: adapters are for decoders, and {} is none",
+            adapter.origin(),
+            self.path.display()
+        );
+        self.adapter = Some(adapter);
+        Ok(())
     }
 
     /// Errors: no tokenizer that can be read, or one that is not that of the weights.
@@ -117,7 +134,12 @@ impl Checkpoint {
         let weights = &self.weights;
         Ok(match &self.architecture {
             Architecture::Decoder(config) => (
-                Box::new(Decoder::load(weights, *config.clone(), device)?),
+                Box::new(Decoder::load(
+                    weights,
+                    *config.clone(),
+                    self.adapter.as_ref(),
+                    device,
+                )?),
                 config.window,
             ),
             Architecture::T5(config) => (

@@ -1,9 +1,10 @@
 //! Local inference: from a model file to generated text.
 //!
-//! `checkpoint` opens a file or folder; `weights` (over `gguf`, and `folder` with `safetensors` and `torch`), `tokenizer` and `template` read
+//! `checkpoint` opens a file or folder, and `adapter` what is to be added to it; `weights` (over `gguf`, and `folder` with `safetensors` and `torch`), `tokenizer` and `template` read
 //! what it holds, `arch` computes logits, `generate` is the decode loop over the seam in `batch`, `think` removes a
 //! reasoning model's thoughts from the answer.
 
+pub mod adapter;
 pub mod arch;
 pub mod batch;
 pub mod beam;
@@ -53,7 +54,11 @@ pub struct Engine {
 impl Engine {
     /// Loads a `.gguf` file or a folder: weights, tokenizer and chat template come from it.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let checkpoint = Checkpoint::open(path)?;
+        Self::new(&Checkpoint::open(path)?, device)
+    }
+
+    /// The same of a checkpoint that was opened, and adapted maybe.
+    pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
         let tokenizer = checkpoint.tokenizer()?;
         let (template, generation) = match checkpoint.generation() {
             Some(generation) => (None, generation.clone()),

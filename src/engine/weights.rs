@@ -1,7 +1,7 @@
 //! The tensors of a checkpoint by name, from a GGUF file, safetensors or PyTorch files.
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::quantized::{QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -78,25 +78,18 @@ impl Weights {
 
     /// The product with `{name}.weight`, `(out, in)`, and `{name}.bias` where there is one.
     pub fn linear(&self, name: &str, shape: (usize, usize), device: &Device) -> Result<Linear> {
-        self.linear_of(name, shape, None, device)
+        self.linear_of(name, shape, None, None, device)
     }
 
-    /// The same with the rows that are named, in their order. Rows are independent under quantisation, so this is exact.
-    pub fn linear_rows(
-        &self,
-        name: &str,
-        shape: (usize, usize),
-        order: &[usize],
-        device: &Device,
-    ) -> Result<Linear> {
-        self.linear_of(name, shape, Some(order), device)
-    }
-
-    fn linear_of(
+    /// The same with the rows that are named, in their order (rows are independent under quantisation, so this is exact), and
+    /// with `delta` added to them, f32 on the CPU. A quantised weight is then rounded anew, to 8 bits: in
+    /// fewer, most of a delta would be lost.
+    pub fn linear_of(
         &self,
         name: &str,
         shape: (usize, usize),
         order: Option<&[usize]>,
+        delta: Option<&Tensor>,
         device: &Device,
     ) -> Result<Linear> {
         let mut bias = self.bias(name, shape.0, device)?;
@@ -106,7 +99,7 @@ impl Weights {
         }
         let name = format!("{name}.weight");
         self.check(&name, &[shape.0, shape.1])?;
-        if let (Self::Gguf(gguf), Device::Cpu) = (self, device)
+        if let (Self::Gguf(gguf), Device::Cpu, None) = (self, device, delta)
             && let Some((dtype, bytes)) = gguf.bytes(&name)
         {
             let stored = Stored {
@@ -120,9 +113,16 @@ impl Weights {
                 return Ok(Linear::packed(packed, bias));
             }
         }
-        let mut weight = self.tensor(&name, &[shape.0, shape.1], device)?;
+        let at = if delta.is_some() { &Device::Cpu } else { device };
+        let mut weight = self.tensor(&name, &[shape.0, shape.1], at)?;
         if let Some(order) = order {
-            weight = rows(&weight, order, device)?;
+            weight = rows(&weight, order, at)?;
+        }
+        if let Some(delta) = delta {
+            weight = sum(&weight, delta, device)?;
+            if let Self::Gguf(gguf) = self {
+                gguf.release(&name);
+            }
         }
         Ok(Linear::new(Arc::new(weight), bias)?)
     }
@@ -167,6 +167,17 @@ impl Weights {
             _ => format!("of the {count} it holds the nearest are {nearest}"),
         }
     }
+}
+
+/// `weight + delta`: floats in their type, else in 8 bits where the width has whole blocks of 32.
+fn sum(weight: &QTensor, delta: &Tensor, device: &Device) -> Result<QTensor> {
+    let sum = (weight.dequantize(&Device::Cpu)? + delta)?;
+    let dtype = match weight.dtype() {
+        float @ (GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16) => float,
+        _ if sum.dim(1)?.is_multiple_of(GgmlDType::Q8_0.block_size()) => GgmlDType::Q8_0,
+        _ => GgmlDType::F16,
+    };
+    Ok(QTensor::quantize_onto(&sum, dtype, device)?)
 }
 
 /// Some rows of a weight matrix `(out, in)`, in the order given.

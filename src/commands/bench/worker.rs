@@ -12,13 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::print;
 use super::super::summarize::parse_model;
-use super::super::weights::Weights;
+use super::super::weights::{Loaded, Weights};
 use crate::bench::agreement::Tokens;
 use crate::bench::environment::peak_memory;
 use crate::bench::report::{EndToEnd, Row, Subject};
 use crate::bench::{self, Sizes};
 use crate::chapters::embed::MiniLm;
-use crate::engine::Engine;
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::device;
 use crate::hub::Hub;
@@ -169,8 +168,7 @@ fn end_to_end(job: &Job, weights: &Weights, opened: &device::OpenDevice) -> Resu
     }
     let encoder = registry::find(ENCODER)?;
     let files = Hub::from_env(true)?.get(&encoder.wanted()?, Progress::hidden())?;
-    let style = weights.style()?;
-    let engine = Engine::load(&weights.entry(), &opened.device)?;
+    let Loaded { engine, style, .. } = weights.load(None, &opened.device)?;
     let dtype = engine.quantization().to_string();
     let encoder = MiniLm::load(&files.paths(), encoder.window, &opened.device)?;
     let models = Models {
@@ -196,6 +194,7 @@ fn unnamed() -> Provenance {
         file: String::new(),
         sha256: String::new(),
         quantization: None,
+        adapter: None,
         encoder: String::new(),
         device: String::new(),
         seed: 0,

@@ -1,22 +1,32 @@
 //! A decoder's parts out of a checkpoint: names, norms, fused and reordered matrices.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use anyhow::Result;
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::super::config::{Config, Norms, QkNorm};
 use super::super::layers::{Linear, RmsNorm};
 use super::super::rope::Rope;
 use super::{Decoder, Layer};
+use crate::engine::adapter::Adapter;
 use crate::engine::weights::Weights;
 
 impl Decoder {
-    /// Errors: a tensor that is missing, has another shape or another type than can be read.
-    pub fn load(weights: &Weights, config: Config, device: &Device) -> Result<Self> {
+    /// Errors: a tensor that is missing, has another shape or another type than can be read; an adapter of another model.
+    pub fn load(
+        weights: &Weights,
+        config: Config,
+        adapter: Option<&Adapter>,
+        device: &Device,
+    ) -> Result<Self> {
         let loader = Loader {
             weights,
             config: &config,
+            adapter,
+            adapted: RefCell::default(),
             device,
         };
         let table = loader.name("token_embd");
@@ -33,10 +43,13 @@ impl Decoder {
             }
         };
         let ropes = config.ropes.iter().map(|rope| Rope::new(rope, device));
+        let layers = (0..config.layers.len()).map(|i| loader.layer(i));
+        let layers = layers.collect::<Result<_>>()?;
+        if let Some(adapter) = adapter {
+            adapter.all_used(&loader.adapted.borrow())?;
+        }
         Ok(Self {
-            layers: (0..config.layers.len())
-                .map(|i| loader.layer(i))
-                .collect::<Result<_>>()?,
+            layers,
             norm: loader.norm("output_norm", config.hidden)?,
             head,
             ropes: ropes.collect::<candle_core::Result<_>>()?,
@@ -51,20 +64,22 @@ impl Decoder {
 struct Loader<'a> {
     weights: &'a Weights,
     config: &'a Config,
+    adapter: Option<&'a Adapter>,
+    /// Modules to which the adapter has added something.
+    adapted: RefCell<BTreeSet<String>>,
     device: &'a Device,
 }
 
 impl Loader<'_> {
     fn layer(&self, index: usize) -> Result<Layer> {
         let c = self.config;
-        let part = |part: &str| self.name(&format!("blk.{index}.{part}"));
+        let part = |part: &str| format!("blk.{index}.{part}");
         let norm = |name: &str, there: bool| -> Result<Option<RmsNorm>> {
             let load = |()| self.norm(&format!("blk.{index}.{name}"), c.hidden);
             there.then_some(()).map(load).transpose()
         };
         let (before, after) = (c.norms != Norms::After, c.norms != Norms::Before);
-        let linear =
-            |name: &str, out, input| self.weights.linear(&part(name), (out, input), self.device);
+        let linear = |name: &str, out, input| self.linear(&part(name), (out, input), None);
         let (q_rows, kv_rows) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
         let (q, k, v) = match c.fused {
             true => {
@@ -135,31 +150,62 @@ impl Loader<'_> {
         Ok(RmsNorm::new(weight, self.config.norm_eps))
     }
 
+    /// A part, named as in GGUF files, with its rows in the order given and what the adapter adds to them in theirs.
+    fn linear(
+        &self,
+        part: &str,
+        shape: (usize, usize),
+        order: Option<&[usize]>,
+    ) -> Result<Linear> {
+        let delta = self.delta(part, shape)?;
+        let name = self.name(part);
+        self.weights
+            .linear_of(&name, shape, order, delta.as_ref(), self.device)
+    }
+
+    /// What the adapter adds to a part, whose rows are in the order of the original checkpoints.
+    fn delta(&self, part: &str, shape: (usize, usize)) -> Result<Option<Tensor>> {
+        let Some(adapter) = self.adapter else {
+            return Ok(None);
+        };
+        let module = original_name(part, self.config.norms);
+        let delta = adapter.delta(&module, shape)?;
+        if delta.is_some() {
+            self.adapted.borrow_mut().insert(module);
+        }
+        Ok(delta)
+    }
+
     /// A part of a matrix that holds several.
     fn some_rows(
         &self,
-        name: &str,
+        part: &str,
         all: usize,
         input: usize,
         range: Range<usize>,
     ) -> Result<Linear> {
+        let shape = (all, input);
+        let delta = self.delta(part, shape)?;
+        let delta = delta.map(|delta| delta.narrow(0, range.start, range.len()));
         let order = range.collect::<Vec<_>>();
-        self.weights
-            .linear_rows(name, (all, input), &order, self.device)
+        let name = self.name(part);
+        self.weights.linear_of(
+            &name,
+            shape,
+            Some(&order),
+            delta.transpose()?.as_ref(),
+            self.device,
+        )
     }
 
     /// Queries or keys with their rows in the order of the original checkpoints.
     ///
     /// llama.cpp's converter interleaves the two halves of each head of the Llama family, `(heads, 2, d/2) -> (heads, d/2, 2)`,
     /// for a RoPE that rotates neighbours. Moved back, one RoPE (rotating halves) serves every family.
-    fn rotated(&self, name: &str, heads: usize) -> Result<Linear> {
-        let (c, device) = (self.config, self.device);
-        let size = (heads * c.head_dim, c.hidden);
-        if !c.interleaved {
-            return self.weights.linear(name, size, device);
-        }
-        let order = halves(heads, c.head_dim);
-        self.weights.linear_rows(name, size, &order, device)
+    fn rotated(&self, part: &str, heads: usize) -> Result<Linear> {
+        let c = self.config;
+        let order = c.interleaved.then(|| halves(heads, c.head_dim));
+        self.linear(part, (heads * c.head_dim, c.hidden), order.as_deref())
     }
 
     /// The checkpoint's own name of a part that is named as in GGUF files.
