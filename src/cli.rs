@@ -77,6 +77,21 @@ pub struct Summarize {
     )]
     pub temperature: f32,
 
+    /// Have so many answers written for each chapter and keep what holds best [default: what suits
+    /// the model]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+        help_heading = "Models"
+    )]
+    pub candidates: Option<usize>,
+
+    /// Ask the model as this TOML file says (see docs/prompts.md)
+    #[arg(long, value_name = "FILE", help_heading = "Models")]
+    pub prompt_file: Option<PathBuf>,
+
     /// Make exactly this many chapters
     #[arg(
         long,
@@ -115,6 +130,10 @@ pub struct Summarize {
         help_heading = "Input and output"
     )]
     pub format: OutputFormat,
+
+    /// Say below each chapter where what stands in it was said (JSON always does)
+    #[arg(long, help_heading = "Input and output")]
+    pub evidence: bool,
 
     /// Write to this file, or into this folder one file per transcript, instead of standard output
     #[arg(short, long, value_name = "PATH", help_heading = "Input and output")]

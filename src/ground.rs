@@ -9,7 +9,7 @@ use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::transcript::{has_stop, split};
 use crate::words::{
-    content, is_first_or_second_person, is_stopword, numbers_claimed, numbers_mentioned,
+    content, is_first_or_second_person, is_reporting, is_stopword, numbers_claimed, numbers_mentioned,
     points_back, stem, without_conjunction, words,
 };
 
@@ -33,6 +33,8 @@ pub struct Source {
     /// The content words of each text.
     texts: Vec<HashSet<String>>,
     speakers: HashSet<String>,
+    /// The content words of their names.
+    named: HashSet<String>,
 }
 
 impl Source {
@@ -51,6 +53,7 @@ impl Source {
             numbers,
             texts: sets,
             speakers: HashSet::new(),
+            named: HashSet::new(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Source {
         let texts = sentences.iter().map(|sentence| sentence.text.as_str());
         Self {
             speakers: speakers.clone().map(str::to_string).collect(),
+            named: speakers.clone().flat_map(content).collect(),
             ..Self::new(texts.chain(speakers))
         }
     }
@@ -79,7 +83,9 @@ impl Source {
     pub fn clause_support(&self, text: &str) -> f32 {
         text.split([',', ';', ':', '—', '–'])
             .map(|clause| {
-                let words = content(clause).collect::<Vec<_>>();
+                // Who said it, and that it was said, stands in no sentence.
+                let words = content(clause).filter(|word| !self.is_frame(word));
+                let words = words.collect::<Vec<_>>();
                 let shared =
                     |set: &HashSet<String>| words.iter().filter(|w| set.contains(*w)).count();
                 let most = self.texts.iter().map(shared).max().unwrap_or(0);
@@ -90,6 +96,10 @@ impl Source {
                 }
             })
             .fold(1., f32::min)
+    }
+
+    fn is_frame(&self, word: &str) -> bool {
+        is_reporting(word) || self.named.contains(word)
     }
 
     fn says(&self, word: &str) -> bool {
@@ -117,12 +127,17 @@ impl Source {
     }
 }
 
-/// Words written with a capital that do not owe it to the beginning of a sentence.
+/// Words written with a capital that do not owe it to the beginning of a sentence: there, only who says something is known to be
+/// named.
 fn names(text: &str) -> impl Iterator<Item = String> + '_ {
     split(text).into_iter().flat_map(|sentence| {
-        sentence
-            .split_whitespace()
-            .skip(1)
+        let mut words = sentence.split_whitespace();
+        let mut after = words.clone();
+        let verb = after.find(|word| !word.starts_with(char::is_uppercase));
+        if !verb.is_some_and(is_reporting) {
+            words.next();
+        }
+        words
             .flat_map(|word| word.split(['-', '–', '/']))
             .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
             .filter(|word| {
@@ -278,6 +293,8 @@ mod tests {
             ("The clock was kept by Walter Smith.", Some("Smith")),
             ("It was kept for forty years.", Some("40")),
             ("The clock of Penderry-Marlock was kept.", Some("Penderry")),
+            ("Smith says the rope broke.", Some("Smith")),
+            ("Old ropes broke.", None),
         ] {
             assert_eq!(source().invented(text).as_deref(), invented, "{text}");
         }
@@ -303,6 +320,7 @@ mod tests {
     #[test]
     fn words_of_two_sentences_do_not_support_a_clause() {
         let support = |text| source().clause_support(text);
+        assert_eq!(support("He explains that the rope broke"), 1.);
         assert_eq!(support("The rope broke, Walter Pym kept the clock"), 1.);
         assert_eq!(support("Walter Pym broke the rope"), 0.5);
     }

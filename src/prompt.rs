@@ -1,6 +1,10 @@
 //! What the model is asked, per chapter and for the whole.
 
-use serde::Deserialize;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::sampler::Sampling;
@@ -8,8 +12,8 @@ use crate::registry::Kind;
 use crate::summarize::Request;
 use crate::transcript::Sentence;
 
-/// How a checkpoint is best asked; the `[prompt]` table of its manifest.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// How a checkpoint is best asked; the `[prompt]` table of its manifest, or a user's file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Style {
     /// Tokens of source per request. Small checkpoints keep to what they are given only where it is short.
@@ -69,6 +73,33 @@ impl Style {
             Kind::T5 => summary_only("summarize:"),
             Kind::Bart => summary_only(""),
         }
+    }
+
+    /// The same, changed by a user: what stands in a TOML file of these settings comes before what is known of the checkpoint,
+    /// and `candidates` are the greedy answer and so many draws. Errors: a file that cannot be read, or says something else.
+    pub fn with(self, file: Option<&Path>, candidates: Option<usize>) -> Result<Self> {
+        let mut style = match file {
+            Some(path) => {
+                let name = path.display();
+                let text = fs::read_to_string(path)
+                    .with_context(|| format!("--prompt-file: {name}: cannot read"))?;
+                self.overridden(&text)
+                    .with_context(|| format!("--prompt-file: {name}"))?
+            }
+            None => self,
+        };
+        if let Some(count) = candidates {
+            style.draws = (count - 1) as u64;
+        }
+        Ok(style)
+    }
+
+    fn overridden(&self, text: &str) -> Result<Self> {
+        let mut settings = toml::Table::try_from(self)?;
+        // Parsed as a whole first, for messages with lines.
+        toml::from_str::<Self>(text)?;
+        settings.extend(text.parse::<toml::Table>()?);
+        Ok(settings.try_into()?)
     }
 
     /// The chosen sentences as the model reads them: as one text, or a line per turn with its speaker.
@@ -176,6 +207,19 @@ mod tests {
             assert_eq!(request.user, "The tea is hot.");
         }
         assert!(style.titles("The tea is hot.", &samplings).is_empty());
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names() {
+        let style = Style::for_unknown(Kind::Decoder);
+        let changed = style.overridden("summary = [\"Sum up.\"]\nmaterial = 300\n").unwrap();
+        assert_eq!(changed.summary, ["Sum up."]);
+        assert_eq!(changed.material, 300);
+        assert_eq!(changed.title, style.title);
+        let error = style.overridden("materiel = 300\n").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("line 1") && error.contains("materiel"), "{error}");
+        assert_eq!(style.with(None, Some(4)).unwrap().draws, 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Words as the checks compare them: lower case, without punctuation or endings, and numbers as values.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 /// The words of a text, lower case, in order: letters and digits, with inner apostrophes and hyphens split off.
 pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
@@ -89,6 +90,20 @@ pub fn capitalize(text: &str) -> String {
         Some(first) => first.to_uppercase().chain(chars).collect(),
         None => String::new(),
     }
+}
+
+/// Whether a word says that somebody says something: what they say has to be in the text, not that it is said.
+pub fn is_reporting(word: &str) -> bool {
+    const VERBS: [&str; 46] = [
+        "add", "admit", "advise", "agree", "agreed", "announce", "answer", "argue", "ask", "call", "caution",
+        "claim", "compare", "conclude", "confirm", "contrast", "decide", "describe", "discuss",
+        "doubt", "explain", "expect", "hope", "inform", "insist", "introduce", "mention", "note", "object",
+        "point", "present", "propose", "recall", "recommend", "remark", "reply", "report", "say",
+        "state", "stress", "suggest", "tell", "think", "warn", "wonder", "speaker",
+    ];
+    static STEMS: LazyLock<HashSet<String>> =
+        LazyLock::new(|| VERBS.iter().map(|verb| stem(verb)).collect());
+    STEMS.contains(&stem(&word.to_lowercase()))
 }
 
 /// Words that carry no topic of their own.
@@ -381,6 +396,14 @@ mod tests {
     fn content_is_stems() {
         let found = content("The two ropes of the towers were replaced in twenty minutes.");
         assert_eq!(found.collect::<Vec<_>>(), ["rop", "tow", "replac", "minut"]);
+    }
+
+    #[test]
+    fn verbs_of_saying_are_known_in_all_forms() {
+        for word in ["says", "argued", "explaining", "Replies", "proposes", "agreed"] {
+            assert!(is_reporting(word), "{word}");
+        }
+        assert!(!is_reporting("winds"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use crate::prompt::Style;
 use crate::registry::{self, ENCODER};
+use crate::render::Layout;
 use crate::summarize::{Llm, Models, Options, summarize};
 use crate::summary::Provenance;
 use crate::transcript::{self, Transcript};
@@ -45,7 +46,11 @@ pub fn run(args: &Summarize) -> Result<bool> {
         let done = transcript.and_then(|transcript| {
             let path = transcript.path.clone();
             let summary = loaded.summarize(transcript, args, progress)?;
-            output.write(&path, &args.format.render(&summary, output.width()))
+            let layout = Layout {
+                width: output.width(),
+                evidence: args.evidence,
+            };
+            output.write(&path, &args.format.render(&summary, layout))
         });
         if let Err(error) = done {
             report(&error);
@@ -172,6 +177,7 @@ fn writer(
         style,
         adapter,
     } = weights.load(args.adapter.as_deref(), &opened.device)?;
+    let style = style.with(args.prompt_file.as_deref(), args.candidates)?;
     let (file, sha256) = weights.file()?;
     let (repo, revision) = weights.commit().unzip();
     let provenance = Provenance {

@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
+use super::Layout;
 use crate::summary::{Chapter, Summary};
 use crate::transcript::time;
 
-pub fn render(summary: &Summary, width: Option<usize>) -> String {
+pub fn render(summary: &Summary, layout: Layout) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write(&mut text, summary);
-    match width {
+    let _ = write(&mut text, summary, layout.evidence);
+    match layout.width {
         Some(width) => wrap(&text, width),
         None => text,
     }
@@ -29,7 +30,7 @@ fn wrap(text: &str, width: usize) -> String {
     wrapped
 }
 
-fn write(out: &mut String, summary: &Summary) -> std::fmt::Result {
+fn write(out: &mut String, summary: &Summary, evidence: bool) -> std::fmt::Result {
     let source = &summary.source;
     let name = source
         .path
@@ -51,6 +52,9 @@ fn write(out: &mut String, summary: &Summary) -> std::fmt::Result {
     }
     for (number, chapter) in (1..).zip(&summary.chapters) {
         write_chapter(out, number, chapter)?;
+        if evidence && !chapter.evidence.is_empty() {
+            writeln!(out, "\n{}", said_at(chapter))?;
+        }
     }
     Ok(())
 }
@@ -70,6 +74,20 @@ fn write_chapter(out: &mut String, number: usize, chapter: &Chapter) -> std::fmt
         "{}",
         escape(chapter.summary.as_deref().unwrap_or_default())
     )
+}
+
+/// Where the sentences were said on which a chapter's summary rests, in their order there: `Said at 4:12, 6:30.`
+fn said_at(chapter: &Chapter) -> String {
+    let mut evidence = chapter.evidence.iter().collect::<Vec<_>>();
+    evidence.sort_by_key(|evidence| evidence.first_cue);
+    let places = evidence.iter().map(|evidence| match evidence.start {
+        Some(start) => time::short(start),
+        None => format!("cue {}", evidence.first_cue),
+    });
+    let mut places = places.collect::<Vec<_>>();
+    places.dedup();
+    let at = if chapter.start.is_some() { "at" } else { "in" };
+    format!("Said {at} {}.", places.join(", "))
 }
 
 /// What would be markup in Markdown as plain characters, and nothing that a terminal would obey.
@@ -93,7 +111,7 @@ fn count(n: usize, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{Coverage, Method, SourceInfo};
+    use crate::summary::{Coverage, Evidence, Method, SourceInfo};
 
     fn summary() -> Summary {
         Summary {
@@ -127,16 +145,45 @@ mod tests {
     #[test]
     fn a_summary_is_headings_and_paragraphs() {
         assert_eq!(
-            render(&summary(), None),
+            render(&summary(), Layout::default()),
             "# a\\_b.vtt\n\n1:02:05, 1 word, 1 chapter\n\nAll of it.\n\n## 1:02 Ropes \\*and\\* weights\n\nIt fell.\n"
         );
+    }
+
+    #[test]
+    fn evidence_is_where_it_was_said() {
+        let evidence = |first_cue, start| Evidence {
+            sentence: 0,
+            first_cue,
+            last_cue: first_cue,
+            start,
+            score: 0.5,
+        };
+        let shown = |places: [Option<f64>; 2], start| {
+            let mut summary = summary();
+            summary.chapters[0].start = start;
+            summary.chapters[0].evidence = vec![evidence(1, places[1]), evidence(0, places[0])];
+            let layout = Layout {
+                evidence: true,
+                ..Layout::default()
+            };
+            render(&summary, layout)
+        };
+        let text = shown([Some(62.), Some(125.)], Some(62.));
+        assert!(text.ends_with("It fell.\n\nSaid at 1:02, 2:05.\n"), "{text}");
+        let text = shown([None, None], None);
+        assert!(text.ends_with("\n\nSaid in cue 0, cue 1.\n"), "{text}");
     }
 
     #[test]
     fn on_a_terminal_paragraphs_break_between_words_and_headings_do_not() {
         let mut summary = summary();
         summary.summary = Some("The weight fell through two floors.".into());
-        let text = render(&summary, Some(20));
+        let layout = Layout {
+            width: Some(20),
+            ..Layout::default()
+        };
+        let text = render(&summary, layout);
         assert!(
             text.contains("\nThe weight fell\nthrough two floors.\n"),
             "{text}"
@@ -153,7 +200,7 @@ mod tests {
         summary.summary = None;
         summary.chapters[0].title = None;
         assert_eq!(
-            render(&summary, None),
+            render(&summary, Layout::default()),
             "# a\\_b.vtt\n\n1:02:05, 1 word, 1 chapter\n\n- 1:02 (cues 0 to 1)\n"
         );
     }
@@ -163,7 +210,7 @@ mod tests {
         let mut summary = summary();
         summary.source.duration = None;
         summary.chapters[0].start = None;
-        assert!(render(&summary, None).contains("\n1 word, 1 chapter\n"));
-        assert!(render(&summary, None).contains("## 1. Ropes"));
+        assert!(render(&summary, Layout::default()).contains("\n1 word, 1 chapter\n"));
+        assert!(render(&summary, Layout::default()).contains("## 1. Ropes"));
     }
 }

@@ -7,6 +7,15 @@ use clap::ValueEnum;
 
 use crate::summary::Summary;
 
+/// How text for people is laid out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Layout {
+    /// Columns of a paragraph's lines; `None` breaks none.
+    pub width: Option<usize>,
+    /// Whether to say, below each chapter, where what stands in it was said.
+    pub evidence: bool,
+}
+
 /// The formats a summary can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum OutputFormat {
@@ -24,10 +33,10 @@ impl OutputFormat {
         }
     }
 
-    /// The summary, ending in a newline; paragraphs in lines of `width` columns, where that is given.
-    pub fn render(self, summary: &Summary, width: Option<usize>) -> String {
+    /// The summary, ending in a newline.
+    pub fn render(self, summary: &Summary, layout: Layout) -> String {
         match self {
-            Self::Markdown => markdown::render(summary, width),
+            Self::Markdown => markdown::render(summary, layout),
             Self::Json => json::render(summary),
         }
     }
