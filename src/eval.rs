@@ -136,12 +136,7 @@ pub fn texts(item: &Item, tools: &Tools) -> Result<Vec<Text>> {
     let chapter = &summary.chapters[0];
     Ok(vec![
         text(Way::Lead, joined(&lead), None, true),
-        text(
-            Way::Centroid,
-            joined(&passage.quotes(EXTRACT)),
-            None,
-            true,
-        ),
+        text(Way::Centroid, joined(&passage.quotes(EXTRACT)), None, true),
         text(Way::Plain, plain(&sentences, tools.plain)?, None, false),
         text(
             Way::Program,
@@ -192,11 +187,15 @@ pub fn scores(way: Way, texts: &[Text], encoder: &dyn Encode) -> Result<Scores> 
     let cosines = |pairs: &[(&str, &str)]| -> Result<f64> {
         let all = pairs.iter().flat_map(|(a, b)| [*a, *b]);
         let vectors = encoder.encode(&all.collect::<Vec<_>>(), &mut |_| {})?;
-        let cosines = vectors.chunks_exact(2).map(|pair| cosine(&pair[0], &pair[1]));
+        let cosines = vectors
+            .chunks_exact(2)
+            .map(|pair| cosine(&pair[0], &pair[1]));
         Ok(f64::from(cosines.sum::<f32>()) / pairs.len().max(1) as f64)
     };
     let summaries = own.iter().map(|t| (&t.summary[..], &t.human_summary[..]));
-    let titles = own.iter().filter_map(|t| Some((t.title.as_deref()?, t.human_title.as_deref()?)));
+    let titles = own
+        .iter()
+        .filter_map(|t| Some((t.title.as_deref()?, t.human_title.as_deref()?)));
     let titles = titles.collect::<Vec<_>>();
     let title_rouge = titles.iter().map(|(a, b)| rouge::l(a, b)).sum::<f64>();
     let titled = !titles.is_empty();

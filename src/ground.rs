@@ -1,7 +1,8 @@
 //! Checks what the model wrote against what was said, and keeps only what holds.
 //!
 //! A sentence is kept if every name and number in it occurs in the source, each of its clauses shares its words with one
-//! sentence of the source, its meaning is near some sentence there, and it speaks about people, not as one of them.
+//! sentence of the source, its meaning is near some sentence there (said by whom it names), and it speaks about people, not as one of
+//! them.
 
 use std::collections::HashSet;
 
@@ -9,8 +10,8 @@ use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::transcript::{has_stop, split};
 use crate::words::{
-    content, is_first_or_second_person, is_reporting, is_stopword, numbers_claimed, numbers_mentioned,
-    points_back, stem, without_conjunction, words,
+    content, is_first_or_second_person, is_reporting, is_stopword, numbers_claimed,
+    numbers_mentioned, points_back, stem, without_conjunction, words,
 };
 
 /// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
@@ -96,6 +97,21 @@ impl Source {
                 }
             })
             .fold(1., f32::min)
+    }
+
+    /// Whether a text speaks of a speaker where the source knows their names: the model has mixed them up.
+    fn loses_names(&self, text: &str) -> bool {
+        let words = words(text).collect::<Vec<_>>();
+        let mut pairs = words.windows(2);
+        !self.named.is_empty() && pairs.any(|pair| pair == ["the", "speaker"])
+    }
+
+    /// Whether a text says of some speakers what another one said.
+    fn is_misattributed(&self, text: &str, speaker: Option<&str>) -> bool {
+        let said = content(text).collect::<HashSet<_>>();
+        let named = |name: &str| content(name).any(|word| said.contains(&word));
+        let somebody = self.speakers.iter().any(|name| named(name));
+        somebody && speaker.is_some_and(|speaker| !named(speaker))
     }
 
     fn is_frame(&self, word: &str) -> bool {
@@ -220,11 +236,14 @@ fn keep(passage: &Passage, source: &Source, claims: &[Claim], clause_support: f3
     let mut kept = Vec::<(Claim, f32)>::new();
     let mut before_is_kept = false;
     for claim in claims {
-        let (_, support) = evidence(passage, &claim.embedding);
+        let (nearest, support) = evidence(passage, &claim.embedding);
+        let speaker = passage.sentences[nearest].speaker.as_deref();
         // "It" and "they" mean nothing where the sentence they point to was dropped.
         before_is_kept = (before_is_kept || !points_back(&claim.text))
             && source.without_speaker(&claim.text) == claim.text
             && source.invented(&claim.text).is_none()
+            && !source.loses_names(&claim.text)
+            && !source.is_misattributed(&claim.text, speaker)
             && source.clause_support(&claim.text) >= clause_support
             && support >= MEANING_SUPPORTED
             && kept.iter().all(|(other, _)| !alike(claim, other));
@@ -315,6 +334,25 @@ mod tests {
     fn content_words_are_counted_by_stem() {
         assert_eq!(source().words_supported("The clocks were kept."), 1.);
         assert_eq!(source().words_supported("The dragon slept."), 0.);
+    }
+
+    #[test]
+    fn a_speaker_without_a_name_is_one_mixed_up() {
+        let mut source = source();
+        assert!(!source.loses_names("The speaker says the rope broke."));
+        source.named.insert("guest".into());
+        assert!(source.loses_names("The speaker says the rope broke."));
+        assert!(!source.loses_names("Guest says the rope broke."));
+    }
+
+    #[test]
+    fn what_one_said_is_not_said_of_another() {
+        let mut source = source();
+        source.speakers.extend(["Guest".into(), "Ann Host".into()]);
+        assert!(source.is_misattributed("Guest says it broke.", Some("Ann Host")));
+        assert!(!source.is_misattributed("Guest says it broke.", Some("Guest")));
+        assert!(!source.is_misattributed("Ann says it broke.", Some("Ann Host")));
+        assert!(!source.is_misattributed("The rope broke.", Some("Guest")));
     }
 
     #[test]

@@ -212,13 +212,18 @@ mod tests {
     #[test]
     fn a_file_changes_what_it_names() {
         let style = Style::for_unknown(Kind::Decoder);
-        let changed = style.overridden("summary = [\"Sum up.\"]\nmaterial = 300\n").unwrap();
+        let changed = style
+            .overridden("summary = [\"Sum up.\"]\nmaterial = 300\n")
+            .unwrap();
         assert_eq!(changed.summary, ["Sum up."]);
         assert_eq!(changed.material, 300);
         assert_eq!(changed.title, style.title);
         let error = style.overridden("materiel = 300\n").unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("line 1") && error.contains("materiel"), "{error}");
+        assert!(
+            error.contains("line 1") && error.contains("materiel"),
+            "{error}"
+        );
         assert_eq!(style.with(None, Some(4)).unwrap().draws, 3);
     }
 

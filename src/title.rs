@@ -14,7 +14,10 @@ pub const LONGEST: usize = 70;
 const NUMBER: usize = 5;
 
 /// A title that is a mere phrase from the text must be this much nearer to the chapter than one the model wrote.
-const WRITTEN: f32 = 0.05;
+const WRITTEN: f32 = 0.15;
+
+/// The part of a written title's content words that occur in the chapter, at least; names and numbers must all.
+const SAID: f32 = 0.7;
 
 /// A proposal for a title.
 #[derive(Debug, Clone)]
@@ -37,8 +40,8 @@ pub enum Form {
     Pair,
 }
 
-/// A model's answer made into a title: one line without quotes, labels and closing stop, whose every content word
-/// occurs in the chapter. `None` where that cannot be.
+/// A model's answer made into a title: one line without quotes, labels and closing stop, whose names and numbers and most other
+/// content words occur in the chapter. `None` where that cannot be.
 pub fn tidy(answer: &str, source: &Source) -> Option<String> {
     let line = answer.trim().lines().next()?;
     let line = line.strip_prefix("Title:").unwrap_or(line);
@@ -57,7 +60,7 @@ pub fn tidy(answer: &str, source: &Source) -> Option<String> {
         && !text.ends_with('?')
         && !is_first_or_second_person(&text)
         && source.invented(&text).is_none()
-        && source.words_supported(&text) >= 1.
+        && source.words_supported(&text) >= SAID
         && !repeats(&text)
         && !ends_open(&text);
     fits.then(|| capitalize(&text))

@@ -95,11 +95,52 @@ pub fn capitalize(text: &str) -> String {
 /// Whether a word says that somebody says something: what they say has to be in the text, not that it is said.
 pub fn is_reporting(word: &str) -> bool {
     const VERBS: [&str; 46] = [
-        "add", "admit", "advise", "agree", "agreed", "announce", "answer", "argue", "ask", "call", "caution",
-        "claim", "compare", "conclude", "confirm", "contrast", "decide", "describe", "discuss",
-        "doubt", "explain", "expect", "hope", "inform", "insist", "introduce", "mention", "note", "object",
-        "point", "present", "propose", "recall", "recommend", "remark", "reply", "report", "say",
-        "state", "stress", "suggest", "tell", "think", "warn", "wonder", "speaker",
+        "add",
+        "admit",
+        "advise",
+        "agree",
+        "agreed",
+        "announce",
+        "answer",
+        "argue",
+        "ask",
+        "call",
+        "caution",
+        "claim",
+        "compare",
+        "conclude",
+        "confirm",
+        "contrast",
+        "decide",
+        "describe",
+        "discuss",
+        "doubt",
+        "explain",
+        "expect",
+        "hope",
+        "inform",
+        "insist",
+        "introduce",
+        "mention",
+        "note",
+        "object",
+        "point",
+        "present",
+        "propose",
+        "recall",
+        "recommend",
+        "remark",
+        "reply",
+        "report",
+        "say",
+        "state",
+        "stress",
+        "suggest",
+        "tell",
+        "think",
+        "warn",
+        "wonder",
+        "speaker",
     ];
     static STEMS: LazyLock<HashSet<String>> =
         LazyLock::new(|| VERBS.iter().map(|verb| stem(verb)).collect());
@@ -125,7 +166,8 @@ pub fn is_stopword(word: &str) -> bool {
         together told too took towards tried try turn two uh um under until up upon us use used very want wanted was \
         wasn't way we we'd we'll we're we've well went were weren't what what's whatever when where whether which while \
         who who's whole whom whose why will with within without won't wonder would wouldn't yes yet you you'd you'll \
-        you're you've your yours yourself ";
+        you're you've your yours yourself \
+        ah alright aye eh er erm ha hey hm hmm huh kinda mhm mm mmm ok sorta uhhuh uh-huh yea yeah yep yup ";
     // Typographic apostrophes are looked up as plain ones.
     let plain = word.replace('’', "'");
     STOPWORDS.contains(&format!(" {plain} "))
@@ -400,7 +442,14 @@ mod tests {
 
     #[test]
     fn verbs_of_saying_are_known_in_all_forms() {
-        for word in ["says", "argued", "explaining", "Replies", "proposes", "agreed"] {
+        for word in [
+            "says",
+            "argued",
+            "explaining",
+            "Replies",
+            "proposes",
+            "agreed",
+        ] {
             assert!(is_reporting(word), "{word}");
         }
         assert!(!is_reporting("winds"));

@@ -25,7 +25,10 @@ fn reference(family: &str) -> Vec<Vec<f32>> {
     let (floats, _) = view.data().as_chunks::<4>();
     let floats = floats.iter().map(|bytes| f32::from_le_bytes(*bytes));
     let floats = floats.collect::<Vec<_>>();
-    floats.chunks(view.shape()[1]).map(<[f32]>::to_vec).collect()
+    floats
+        .chunks(view.shape()[1])
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 /// The largest difference to the reference, of a checkpoint with an adapter.
@@ -57,7 +60,10 @@ fn logits_with_an_adapter_are_those_of_peft() {
             println!("{}: within {farthest:.1e}", path.display());
             assert!(farthest < 1e-4, "{}: {farthest}", path.display());
         }
-        assert!(is_far_without(family), "{family}: the adapter changes nothing");
+        assert!(
+            is_far_without(family),
+            "{family}: the adapter changes nothing"
+        );
     }
 }
 
@@ -81,6 +87,9 @@ fn refusal(change: impl FnOnce(&Path)) -> String {
     format!("{:#}", loaded.err().expect("an error"))
 }
 
+/// What an error says, and how to bring it about.
+type Case = (&'static str, Box<dyn FnOnce(&Path)>);
+
 #[test]
 fn what_is_no_adapter_of_this_model_is_refused_in_a_line_that_says_why() {
     let other = |folder: &Path| {
@@ -93,7 +102,7 @@ fn what_is_no_adapter_of_this_model_is_refused_in_a_line_that_says_why() {
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to))
     };
-    let cases: [(&str, Box<dyn FnOnce(&Path)>); 6] = [
+    let cases: [Case; 6] = [
         (
             "belongs to another model",
             Box::new(move |folder| other(folder).unwrap()),

@@ -72,10 +72,13 @@ pub(super) fn parse_model(text: &str) -> Result<ModelRef, Usage> {
     }
 }
 
+/// A language model, and what there is to say of it.
+type Writer = (Box<dyn Llm>, Provenance);
+
 /// Everything that is loaded once for all inputs.
 struct Tools {
     encoder: Box<dyn Encode>,
-    writer: Option<(Box<dyn Llm>, Provenance)>,
+    writer: Option<Writer>,
     style: Style,
 }
 
@@ -135,7 +138,7 @@ impl Tools {
             temperature: args.temperature,
             prompt_hash: style.hash(),
         };
-        let writer: Option<(Box<dyn Llm>, _)> = match args.boundaries_only {
+        let writer: Option<Writer> = match args.boundaries_only {
             true => None,
             false => Some((Box::new(FakeLlm), provenance)),
         };
@@ -167,11 +170,7 @@ impl Tools {
 }
 
 /// Loads the language model; and how it is best asked.
-fn writer(
-    weights: &Weights,
-    args: &Summarize,
-    opened: &OpenDevice,
-) -> Result<((Box<dyn Llm>, Provenance), Style)> {
+fn writer(weights: &Weights, args: &Summarize, opened: &OpenDevice) -> Result<(Writer, Style)> {
     let Loaded {
         engine,
         style,

@@ -97,7 +97,9 @@ impl Adapter {
             let module = name
                 .strip_prefix(PREFIX)
                 .and_then(|name| name.strip_suffix(".lora_A.weight"))
-                .with_context(|| format!("{origin}: '{name}' is no part of a LoRA adapter of linear layers"))?;
+                .with_context(|| {
+                    format!("{origin}: '{name}' is no part of a LoRA adapter of linear layers")
+                })?;
             let b = format!("{PREFIX}{module}.lora_B.weight");
             let b = tensors
                 .get(&b)
@@ -177,7 +179,11 @@ impl Config {
             let value = config.other.get(name).unwrap_or(&Value::Null);
             ensure!(plain(value), "'{name}' of {value} is not supported");
         }
-        ensure!(config.r >= 1., "a rank 'r' of {} makes no adapter", config.r);
+        ensure!(
+            config.r >= 1.,
+            "a rank 'r' of {} makes no adapter",
+            config.r
+        );
         Ok(match config.use_rslora {
             true => config.lora_alpha / config.r.sqrt(),
             false => config.lora_alpha / config.r,

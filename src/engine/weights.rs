@@ -113,7 +113,11 @@ impl Weights {
                 return Ok(Linear::packed(packed, bias));
             }
         }
-        let at = if delta.is_some() { &Device::Cpu } else { device };
+        let at = if delta.is_some() {
+            &Device::Cpu
+        } else {
+            device
+        };
         let mut weight = self.tensor(&name, &[shape.0, shape.1], at)?;
         if let Some(order) = order {
             weight = rows(&weight, order, at)?;

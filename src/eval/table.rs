@@ -22,9 +22,8 @@ fn markdown(subject: &str, scores: &[Scores]) -> String {
     for s in scores {
         let way = serde_json::to_value(s.way).unwrap_or_default();
         let percent = |value: f64| format!("{:.1}", 100. * value);
-        let optional = |value: Option<f64>, show: &dyn Fn(f64) -> String| {
-            value.map_or_else(String::new, show)
-        };
+        let optional =
+            |value: Option<f64>, show: &dyn Fn(f64) -> String| value.map_or_else(String::new, show);
         text += &format!(
             "| {} | {} | {} | {} | {:.2} | {:.2} | {} | {:.0} % | {:.0} | {} | {} |\n",
             way.as_str().unwrap_or_default(),

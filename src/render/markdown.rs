@@ -170,7 +170,10 @@ mod tests {
             render(&summary, layout)
         };
         let text = shown([Some(62.), Some(125.)], Some(62.));
-        assert!(text.ends_with("It fell.\n\nSaid at 1:02, 2:05.\n"), "{text}");
+        assert!(
+            text.ends_with("It fell.\n\nSaid at 1:02, 2:05.\n"),
+            "{text}"
+        );
         let text = shown([None, None], None);
         assert!(text.ends_with("\n\nSaid in cue 0, cue 1.\n"), "{text}");
     }

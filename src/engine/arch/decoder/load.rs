@@ -151,12 +151,7 @@ impl Loader<'_> {
     }
 
     /// A part, named as in GGUF files, with its rows in the order given and what the adapter adds to them in theirs.
-    fn linear(
-        &self,
-        part: &str,
-        shape: (usize, usize),
-        order: Option<&[usize]>,
-    ) -> Result<Linear> {
+    fn linear(&self, part: &str, shape: (usize, usize), order: Option<&[usize]>) -> Result<Linear> {
         let delta = self.delta(part, shape)?;
         let name = self.name(part);
         self.weights
