@@ -28,12 +28,12 @@ impl Parts {
 const OPENING: usize = 15;
 const INTRODUCTION: usize = 2;
 
-/// See [`crate::prompt::Style::clause_support`]: what stands next to each other here was said far apart, and is soon mixed up.
-const SUPPORT: f32 = 0.9;
-
 /// A summary of the whole: from what introduces it, and from the parts that are most central to all of them.
 pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result<String> {
     let introduction = introduction(document);
+    if !writer.style.overview {
+        return Ok(quote(document.sentences, &introduction));
+    }
     let count = introduction.len();
     for (place, &i) in introduction.iter().enumerate() {
         parts.sentences.insert(place, document.sentences[i].clone());
@@ -64,8 +64,7 @@ pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result
     let answers = writer.generate("Overview", &requests)?;
     let answers = answers.iter().map(|answer| prompt::parts(answer).0);
     let answers = writer.claims(&answers.collect::<Vec<_>>())?;
-    let support = writer.style.clause_support.max(SUPPORT);
-    let best = ground::choose(&passage, &source, &answers, support);
+    let best = ground::choose(&passage, &source, &answers, writer.style.clause_support);
     // One sentence may do for a chapter; the whole needs more, or what was said at its beginning.
     if let Some(best) = best.filter(|best| best.sentences.len() == ground::SENTENCES) {
         let texts = best.sentences.iter().map(|claim| claim.text.as_str());

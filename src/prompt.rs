@@ -30,6 +30,9 @@ pub struct Style {
     /// System messages for summaries, each asked; the source is the user's message. An empty one is not sent: some
     /// checkpoints sum up whatever they are given.
     pub summary: Vec<String>,
+    /// Whether the whole is summed up from the chapters; else its introduction is quoted. Sentences from all over a talk are more than
+    /// small checkpoints keep apart.
+    pub overview: bool,
     /// Answers drawn at random for each question, besides the greedy one.
     pub draws: u64,
     /// The user's message for titles, before the source. Empty: none is asked for apart, as where a checkpoint was taught to
@@ -50,6 +53,7 @@ impl Default for Style {
                  Use only what is said in it."
                     .into(),
             ],
+            overview: true,
             draws: 2,
             title: "Write a title of three to eight words that says what this text is about:".into(),
         }
