@@ -1,15 +1,16 @@
-"""Trains the starter model's adapter: a chapter's sentences in, two sentences about it and a title out.
+"""Trains the starter model's adapter, in three tasks that a model of this size can learn to do without inventing:
 
-The pairs are those of models/adapters/pairs.jsonl, written by hand for this project (document, first and last utterance, title,
-summary; the passages themselves are not in the repository), and the human ones of a file of topic segments. Of a passage the model
-is shown what it will be shown by the program: some sentences in their order, with a name before each turn. Those that support the
-target are among them, so that it learns to say what it has read; the rest are the most central ones.
+* report: one to three sentences that somebody said in a row, made into one sentence about them;
+* title: the sentences of a chapter's summary, and a title for them;
+* overview: what the chapters of a recording say, in two sentences.
 
-Needs torch, transformers, peft and gguf; a step of four pairs took 6.5 s on two cores with AVX-512 BF16. The result depends on the versions and
-on the machine as all training does; draws are seeded.
+The pairs are those in models/adapters, written for this project. Where they rest on recordings that are not in the repository
+(`--data`), they name them: document, utterance, word.
 
-    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --encoder all-MiniLM-L6-v2 \\
-        --out models/adapters/smollm2-135m
+Needs torch, transformers, peft and gguf. The result depends on their versions and on the machine, as all training does; draws are
+seeded.
+
+    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --out models/adapters/smollm2-135m
 """
 
 import argparse
@@ -23,18 +24,17 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, BertModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-# As in `models/smollm2-135m.toml`.
-QUESTION = (
-    "Summarize this part of a transcript in two sentences, in the third person. Name who says what. "
-    "Use only what is said in it. Then write a title for it."
-)
+# As in models/adapters/smollm2-135m/prompt.toml.
+REPORT = "Report what is said in one sentence, in the third person."
+TITLE = "Write a title for this chapter:"
+OVERVIEW = "Sum up the recording in two sentences from the summaries of its chapters."
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-ANONYMOUS = 0.15  # of the passages are shown without names
-HELD_OUT = 48  # pairs that are not trained on, to see when to stop
+HELD_OUT = 150  # examples that are not trained on, by document
+# A sentence by itself, as in summaries of which one did not hold.
+SINGLE = 0.3
 
 
 def main():
@@ -43,36 +43,31 @@ def main():
     draw = random.Random(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.model.parent, gguf_file=args.model.name)
     model = AutoModelForCausalLM.from_pretrained(args.model.parent, gguf_file=args.model.name, dtype=torch.float32)
-    pairs = written(args.data, args.pairs) + human(args.segments)
-    draw.shuffle(pairs)
+    tasks = reports(args) + titles(args) + overviews(args)
+    held, trained = by_document(tasks, draw)
+    print(f"{len(trained)} to train on, {len(held)} held out", flush=True)
     if args.show:
-        pairs = pairs[: HELD_OUT + args.show]
-    encoder = Encoder(args.encoder)
-    examples = [example for pair in pairs if (example := Example.of(pair, encoder, tokenizer, draw))]
-    held, trained = examples[:HELD_OUT], examples[HELD_OUT:]
-    lengths = sorted(len(e.ids) for e in trained)
-    print(f"{len(trained)} pairs to train on, {len(held)} held out; tokens: median {lengths[len(lengths) // 2]}, most {lengths[-1]}")
-    for example in trained[: args.show]:
-        print(tokenizer.decode(example.ids), "\n")
-    if args.show:
+        for task in trained[: args.show]:
+            print(tokenizer.decode(task.example(tokenizer, draw).ids), "\n")
         return
+    held = {
+        name: [task.example(tokenizer, draw) for task in held if task.name == name] for name in ("report", "title", "overview")
+    }
     config = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=TARGETS, lora_dropout=0.0, task_type="CAUSAL_LM")
     model = get_peft_model(model, config)
-    train(model, trained, held, args, draw)
+    train(model, tokenizer, trained, held, args, draw)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the documents, JSON lines")
-    parser.add_argument("--pairs", type=Path, default=Path("models/adapters/pairs.jsonl"))
+    parser.add_argument("--pairs", type=Path, default=Path("models/adapters"), help="folder of the pairs")
     parser.add_argument("--segments", type=Path, help="segments with human titles and summaries; by default of --data")
     parser.add_argument("--model", type=Path, required=True, help="GGUF file of SmolLM2-135M-Instruct")
-    parser.add_argument("--encoder", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--epochs", type=float, default=2)
-    parser.add_argument("--stop", type=int, help="stop after so many steps, however many the schedule is for")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=0, help="print so many examples, and train nothing")
@@ -85,46 +80,31 @@ def lines(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def written(folder, path):
-    """Pairs with the utterances of their passages, from whichever file of the folder holds the document."""
-    wanted = lines(path)
-    names = {pair["document"] for pair in wanted}
-    documents = {}
-    for file in sorted(folder.glob("*.jsonl")):
-        for document in lines(file):
-            if document["id"] in names:
-                documents[document["id"]] = document["utterances"]
-    return [
-        {**pair, "utterances": documents[pair["document"]][pair["first"] : pair["last"] + 1], "human": False} for pair in wanted
-    ]
+def sentences(text):
+    return re.split(r"(?<=[.!?])\s+", text.strip())
 
 
-def human(path):
-    return [{**segment, "human": True} for segment in lines(path)]
+class Task:
+    """What the model is asked, and how it should answer. `source` draws what it is shown."""
 
+    def __init__(self, name, document, source, answer):
+        self.name, self.document, self.source, self.answer = name, document, source, answer
 
-class Encoder:
-    """Sentence embeddings, as the program computes them."""
-
-    def __init__(self, folder):
-        self.model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.enable_padding()
-        self.tokenizer.enable_truncation(256)
-
-    @torch.inference_mode()
-    def __call__(self, texts):
-        # By length, so that little is padded.
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        vectors = []
-        for start in range(0, len(texts), 64):
-            encoded = self.tokenizer.encode_batch([texts[i] for i in order[start : start + 64]])
-            ids = torch.tensor([e.ids for e in encoded])
-            mask = torch.tensor([e.attention_mask for e in encoded])
-            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            mask = mask.unsqueeze(-1)
-            vectors.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1)))
-        return torch.cat(vectors)[torch.tensor(order).argsort()]
+    def example(self, tokenizer, draw):
+        source = self.source(draw)
+        system, user = {
+            "report": (REPORT, source),
+            "title": ("", f"{TITLE}\n\n{source}"),
+            "overview": (OVERVIEW, source),
+        }[self.name]
+        # Without one the template puts in its own, here as in the program.
+        messages = [{"role": "system", "content": system}] if system else []
+        prompt = tokenizer.apply_chat_template(
+            [*messages, {"role": "user", "content": user}], tokenize=False, add_generation_prompt=True
+        )
+        before = tokenizer.encode(prompt, add_special_tokens=False)
+        after = tokenizer.encode(self.answer + "<|im_end|>", add_special_tokens=False)
+        return Example(before + after, len(before))
 
 
 class Example:
@@ -133,107 +113,78 @@ class Example:
     def __init__(self, ids, start):
         self.ids, self.start = ids, start
 
-    @classmethod
-    def of(cls, pair, encoder, tokenizer, draw):
-        sentences = [
-            (utterance.get("speaker"), sentence)
-            for utterance in pair["utterances"]
-            for sentence in re.split(r"(?<=[.?!])\s+", utterance["text"].strip())
-            if sentence
-        ]
-        said = [text for _, text in sentences]
-        target = re.split(r"(?<=[.!])\s+", pair["summary"].strip())
-        vectors = encoder(said + target)
-        vectors, wanted = vectors[: len(said)], vectors[len(said) :]
-        if pair["human"]:
-            target, wanted = supported(target, wanted, said, sentences, vectors)
-        if len(target) < 2:
-            return None
-        room = draw.choice([160, 250, 350, 450, 550])
-        costs = [len(tokenizer.encode(text, add_special_tokens=False)) + 1 for text in said]
-        chosen = material(vectors, wanted, costs, room)
-        names = draw.random() >= ANONYMOUS or mentions(target, sentences)
-        prompt = tokenizer.apply_chat_template(
-            [
-                {"role": "system", "content": QUESTION},
-                {"role": "user", "content": source(sentences, chosen, names)},
-            ],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        answer = f"{' '.join(target)}\nTitle: {pair['title'].strip()}"
-        before = tokenizer.encode(prompt, add_special_tokens=False)
-        after = tokenizer.encode(answer + "<|im_end|>", add_special_tokens=False)
-        return cls(before + after, len(before))
+
+def reports(args):
+    """What was said between two words of a document, and the sentence that reports it."""
+    wanted = lines(args.pairs / "reports.jsonl")
+    names = {pair["document"] for pair in wanted}
+    documents = {pair["document"]: pair["utterances"] for pair in lines(args.pairs / "passages.jsonl")}
+    for file in sorted(args.data.glob("*.jsonl")):
+        documents |= {document["id"]: document["utterances"] for document in lines(file) if document["id"] in names}
+    tasks = []
+    for pair in wanted:
+        utterances = documents[pair["document"]]
+        (first, begin), (last, end) = pair["from"], pair["to"]
+        words = []
+        for i in range(first, last + 1):
+            said = utterances[i]["text"].split()
+            words += said[begin if i == first else 0 : end if i == last else len(said)]
+        speaker = utterances[first].get("speaker")
+        text = f"{speaker}: {' '.join(words)}" if speaker else " ".join(words)
+        tasks.append(Task("report", pair["document"], lambda _, text=text: text, pair["text"]))
+    return tasks
 
 
-def stems(text):
-    return {word[:5] for word in re.findall(r"[a-z0-9]+", text.lower())}
+def titles(args):
+    """Summaries and their titles, those of people too."""
+    segments = [{**segment, "document": segment["id"].rsplit("#", 1)[0]} for segment in lines(args.segments)]
+    own = [pair for name in ("pairs", "passages", "overviews") for pair in lines(args.pairs / f"{name}.jsonl")]
+
+    def shown(summary):
+        def source(draw):
+            parts = summary[:3]
+            return draw.choice(parts) if draw.random() < SINGLE else " ".join(parts)
+
+        return source
+
+    return [
+        Task("title", pair["document"], shown(sentences(pair["summary"])), f"Title: {pair['title'].strip()}")
+        for pair in own + segments
+    ]
 
 
-def supported(target, wanted, said, sentences, vectors):
-    """The two sentences of a human summary that the passage supports best: every name and number occurs in it."""
-    known = stems(" ".join(said + [name or "" for name, _ in sentences]))
-    support = (wanted @ vectors.T).max(1).values
+def overviews(args):
+    """Recordings, of which the model is shown what the summaries of their passages say."""
+    parts = {(pair["document"], pair["first"], pair["last"]): sentences(pair["summary"]) for pair in lines(args.pairs / "pairs.jsonl")}
 
-    def holds(sentence):
-        rest = re.findall(r"(?<=\s)[A-Z][A-Za-z]+|\d+", sentence)
-        return all(stems(word) <= known for word in rest) and 6 <= len(sentence.split()) <= 40
+    def shown(summaries):
+        def source(draw):
+            both = draw.random() < 0.5
+            return "\n".join(" ".join(summary if both else summary[:1]) for summary in summaries)
 
-    kept = sorted((i for i, sentence in enumerate(target) if holds(sentence)), key=lambda i: -support[i])[:2]
-    return [target[i] for i in sorted(kept)], wanted[sorted(kept)]
+        return source
 
-
-def mentions(target, sentences):
-    names = {name for name, _ in sentences if name}
-    return any(part in " ".join(target) for name in names for part in name.split())
-
-
-def material(vectors, wanted, costs, room):
-    """Sentences that support the target, two for each of its own, then central ones that do not repeat those chosen."""
-    weights = torch.tensor(costs, dtype=torch.float32).clamp(max=40)
-    focus = torch.nn.functional.normalize((vectors * weights[:, None]).sum(0), dim=0)
-    brief = (weights / 10).clamp(max=1)
-    worth = (vectors @ focus) * (0.6 + 0.4 * brief)
-    order = []
-    for similar in wanted @ vectors.T:
-        order += (similar * (0.6 + 0.4 * brief)).topk(min(2, len(costs))).indices.tolist()
-    likeness = torch.zeros(len(costs))
-    chosen = []
-
-    def take(i):
-        nonlocal room
-        if i in chosen or costs[i] > room:
-            return
-        room -= costs[i]
-        chosen.append(i)
-        likeness.copy_(torch.maximum(likeness, vectors @ vectors[i]))
-
-    for i in order:
-        take(i)
-    open_ = set(range(len(costs))) - set(chosen)
-    while open_:
-        best = max(open_, key=lambda i: worth[i] - 0.4 * likeness[i])
-        open_.remove(best)
-        take(best)
-    return sorted(chosen) or [min(range(len(costs)), key=costs.__getitem__)]
+    return [
+        Task("overview", pair["document"], shown([parts[pair["document"], *part] for part in pair["parts"]]), pair["summary"])
+        for pair in lines(args.pairs / "overviews.jsonl")
+    ]
 
 
-def source(sentences, chosen, names):
-    """As `Style::source` writes it: a line per turn, with its speaker."""
-    text, speaker = "", None
-    for i in chosen:
-        name, sentence = sentences[i]
-        if names and name and name != speaker:
-            speaker = name
-            text += f"\n{name}:"
-        text += f" {sentence}"
-    return text.strip()
+def by_document(tasks, draw):
+    """Whole documents held out, so that nothing else of theirs is trained on; and the rest."""
+    documents = sorted({task.document for task in tasks})
+    draw.shuffle(documents)
+    held = []
+    while len(held) < HELD_OUT:
+        name = documents.pop()
+        held += [task for task in tasks if task.document == name]
+    names = set(documents)
+    return held, [task for task in tasks if task.document in names]
 
 
 def batches(examples, size, draw):
     """Of about one length each, in a random order."""
-    order = sorted(draw.sample(examples, len(examples)), key=lambda e: len(e.ids) // 32)
+    order = sorted(draw.sample(examples, len(examples)), key=lambda e: len(e.ids) // 8)
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     draw.shuffle(groups)
     return groups
@@ -258,7 +209,7 @@ def loss(model, group):
     return torch.nn.functional.cross_entropy(logits.float(), labels[asked])
 
 
-def train(model, trained, held, args, draw):
+def train(model, tokenizer, trained, held, args, draw):
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=0.01, betas=(0.9, 0.99))
     steps = math.ceil(args.epochs * math.ceil(len(trained) / args.batch))
@@ -267,10 +218,10 @@ def train(model, trained, held, args, draw):
         optimizer, lambda step: min((step + 1) / warm, 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
     )
     began, step, recent = time.time(), 0, []
-    last = min(steps, args.stop or steps)
-    while step < last:
-        for group in batches(trained, args.batch, draw):
-            if step == last:
+    while step < steps:
+        examples = [task.example(tokenizer, draw) for task in trained]
+        for group in batches(examples, args.batch, draw):
+            if step == steps:
                 break
             value = loss(model, group)
             value.backward()
@@ -280,15 +231,21 @@ def train(model, trained, held, args, draw):
             schedule.step()
             step += 1
             recent.append(value.item())
-            if step % 25 == 0 or step == last:
+            if step % 25 == 0 or step == steps:
                 print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.3f}, {time.time() - began:.0f} s", flush=True)
                 recent = []
-            if step % 150 == 0 or step == last:
-                with torch.inference_mode():
-                    values = [loss(model, held[i : i + 8]).item() for i in range(0, len(held), 8)]
-                print(f"step {step}: held out {sum(values) / len(values):.3f}", flush=True)
+            if step % 150 == 0 or step == steps:
+                print(f"step {step}: held out {scores(model, held)}", flush=True)
                 save(model, args.out)
-    save(model, args.out)
+
+
+@torch.inference_mode()
+def scores(model, held):
+    def mean(examples):
+        values = [loss(model, examples[i : i + 8]).item() for i in range(0, len(examples), 8)]
+        return sum(values) / len(values)
+
+    return ", ".join(f"{name} {mean(examples):.3f}" for name, examples in held.items() if examples)
 
 
 def save(model, folder):

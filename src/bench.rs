@@ -28,6 +28,7 @@ use crate::engine::sampler::{Rules, Sampler, Sampling};
 use crate::engine::tokenizer::Tokenizer;
 use crate::progress::Progress;
 use crate::prompt::Style;
+use crate::reading::Effort;
 use crate::summarize::{self, Models, Options};
 use crate::transcript;
 
@@ -231,6 +232,8 @@ pub fn end_to_end(models: &Models, style: &Style) -> Result<(f64, f64)> {
         // As `summarize` has it.
         temperature: 0.3,
         style: style.clone(),
+        effort: Effort::Balanced,
+        language: None,
     };
     let clock = Instant::now();
     summarize::summarize(transcript, models, &options, Progress::hidden())?;

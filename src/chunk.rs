@@ -32,8 +32,17 @@ const POINTS_BACK: f32 = 0.08;
 /// Sentences outside these lengths, in words, tell little or too much at once.
 const QUOTABLE: Range<usize> = 7..41;
 
+/// A quote to be reported goes on to so many words, if that many more sentences do not make it longer than this.
+const QUOTE_WORDS: usize = 25;
+const QUOTE_SENTENCES: usize = 3;
+const LONGEST_JOINED: usize = 75;
+
+/// Sentences outside these lengths, in words, are not looked for when one is to be reported.
+const REPORTABLE: Range<usize> = 6..61;
+
 /// Bytes of a sentence above which its words are none.
 const LONGEST_QUOTE: usize = 400;
+const LONGEST_REPORTED: usize = 600;
 
 impl<'a> Passage<'a> {
     pub fn new(
@@ -101,6 +110,95 @@ impl<'a> Passage<'a> {
         chosen
     }
 
+    /// All sentences, in runs that fit `budget` tokens each; one that is longer stands alone, and the prompt cuts it.
+    pub fn parts(&self, budget: usize, count: impl Fn(&str) -> usize) -> Vec<Vec<usize>> {
+        let mut parts = Vec::<Vec<usize>>::new();
+        let mut left = 0;
+        for i in self.range.clone() {
+            let cost = count(&self.sentences[i].text) + 1;
+            match parts.last_mut() {
+                Some(part) if cost <= left => {
+                    part.push(i);
+                    left -= cost;
+                }
+                _ => {
+                    parts.push(vec![i]);
+                    left = budget.saturating_sub(cost);
+                }
+            }
+        }
+        parts
+    }
+
+    /// Quotes around the most central sentences, the best first: `count` of them after the first `skipped`. None overlaps
+    /// another.
+    pub fn central_quotes(&self, count: usize, skipped: usize) -> Vec<Range<usize>> {
+        let wanted = skipped.saturating_add(count);
+        let mut quotes = Vec::<Range<usize>>::new();
+        self.central(
+            |i| self.centrality(i) - self.question(i) - self.odd_length(i),
+            |i| {
+                let quote = self.quote_around(i);
+                let free = quotes
+                    .iter()
+                    .all(|other| other.end <= quote.start || quote.end <= other.start);
+                let take = free && quotes.len() < wanted;
+                quotes.extend(take.then_some(quote));
+                take
+            },
+        );
+        quotes.split_off(skipped.min(quotes.len()))
+    }
+
+    /// The whole passage as quotes, in order.
+    pub fn all_quotes(&self) -> Vec<Range<usize>> {
+        let mut quotes = Vec::<Range<usize>>::new();
+        for i in self.range.clone() {
+            match quotes.last_mut() {
+                Some(quote)
+                    if self.words(quote.clone()) < QUOTE_WORDS && self.may_join(quote, i) =>
+                {
+                    quote.end = i + 1;
+                }
+                _ => quotes.push(i..i + 1),
+            }
+        }
+        quotes
+    }
+
+    /// A sentence with as many before it, and after it if need be, as it takes to understand it alone: of one speaker, and not
+    /// many.
+    fn quote_around(&self, i: usize) -> Range<usize> {
+        let mut quote = i..i + 1;
+        while quote.start > self.range.start
+            && self.may_join(&quote, quote.start - 1)
+            && (self.words(quote.clone()) < QUOTE_WORDS
+                || points_back(&without_conjunction(&self.sentences[quote.start].text)))
+        {
+            quote.start -= 1;
+        }
+        while quote.end < self.range.end
+            && self.may_join(&quote, quote.end)
+            && self.words(quote.clone()) < QUOTE_WORDS
+        {
+            quote.end += 1;
+        }
+        quote
+    }
+
+    fn may_join(&self, quote: &Range<usize>, i: usize) -> bool {
+        quote.len() < QUOTE_SENTENCES
+            && self.sentences[i].speaker == self.sentences[quote.start].speaker
+            && self.words(quote.clone()) + self.words(i..i + 1) <= LONGEST_JOINED
+    }
+
+    fn words(&self, range: Range<usize>) -> usize {
+        let texts = self.sentences[range].iter();
+        texts
+            .map(|sentence| sentence.text.split_whitespace().count())
+            .sum()
+    }
+
     /// The `count` sentences of the passage's first speaker that say best what it is about, ascending: who opens a talk
     /// mostly introduces it. They may point back, for they stand close together.
     pub fn introduction(&self, count: usize) -> Vec<usize> {
@@ -117,6 +215,23 @@ impl<'a> Passage<'a> {
             },
             |i| {
                 let take = left > 0 && speaker(i) == speaker(self.range.start);
+                left -= usize::from(take);
+                take
+            },
+        )
+    }
+
+    /// The `count` most central sentences of those that are `allowed`, which is asked in the order of their worth.
+    pub fn central_where(
+        &self,
+        count: usize,
+        mut allowed: impl FnMut(usize) -> bool,
+    ) -> Vec<usize> {
+        let mut left = count;
+        self.central(
+            |i| self.centrality(i),
+            |i| {
+                let take = left > 0 && allowed(i);
                 left -= usize::from(take);
                 take
             },
@@ -160,6 +275,21 @@ impl<'a> Passage<'a> {
         let text = &self.sentences[i].text;
         let aside = is_question(text) || is_first_or_second_person(text);
         self.centrality(i) - if aside { ASIDE } else { 0. }
+    }
+
+    fn question(&self, i: usize) -> f32 {
+        if is_question(&self.sentences[i].text) {
+            ASIDE
+        } else {
+            0.
+        }
+    }
+
+    /// Puts a sentence too short or too long to be reported behind all others.
+    fn odd_length(&self, i: usize) -> f32 {
+        let fits = REPORTABLE.contains(&self.words(i..i + 1))
+            && self.sentences[i].text.len() <= LONGEST_REPORTED;
+        if fits { 0. } else { 1. }
     }
 
     /// The same for a sentence that will stand for itself, in its speaker's words.

@@ -8,6 +8,8 @@ use crate::bench::report::ReportFormat;
 use crate::chapters::Count;
 use crate::engine::device::DeviceChoice;
 use crate::eval::TableFormat;
+use crate::language::Language;
+use crate::reading::Effort;
 use crate::render::OutputFormat;
 use crate::transcript::Format;
 
@@ -34,63 +36,8 @@ pub struct Summarize {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
 
-    /// Model to write with: 'auto', a name from 'chapterize models list', a hub id
-    /// (owner/name[:file][@revision]), a folder or a .gguf file
-    #[arg(short, long, default_value = "auto", help_heading = "Models")]
-    pub model: String,
-
-    /// LoRA adapter to add to the model: a folder as PEFT writes it, or 'none' to leave out the one
-    /// that belongs to it
-    #[arg(long, value_name = "FOLDER", help_heading = "Models")]
-    pub adapter: Option<PathBuf>,
-
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(
-        long,
-        default_value = "auto",
-        value_name = "DEVICE",
-        help_heading = "Models"
-    )]
-    pub device: DeviceChoice,
-
-    /// Use only models that are on this machine; never open a connection
-    #[arg(long, help_heading = "Models")]
-    pub offline: bool,
-
-    /// Choose the random draws: the same seed writes the same text
-    #[arg(
-        long,
-        default_value_t = 0,
-        allow_negative_numbers = true,
-        help_heading = "Models"
-    )]
-    pub seed: u64,
-
-    /// How freely the model writes, 0 to 2; 0 takes the likeliest words only
-    #[arg(
-        long,
-        default_value_t = 0.3,
-        value_name = "T",
-        value_parser = temperature,
-        allow_negative_numbers = true,
-        help_heading = "Models"
-    )]
-    pub temperature: f32,
-
-    /// Have so many answers written for each chapter and keep what holds best [default: what suits
-    /// the model]
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = at_least_one,
-        allow_negative_numbers = true,
-        help_heading = "Models"
-    )]
-    pub candidates: Option<usize>,
-
-    /// Ask the model as this TOML file says (see docs/prompts.md)
-    #[arg(long, value_name = "FILE", help_heading = "Models")]
-    pub prompt_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub writing: Writing,
 
     /// Make exactly this many chapters
     #[arg(
@@ -146,6 +93,65 @@ pub struct Summarize {
     /// Answer from a fixed rule instead of a model, for tests of everything else
     #[arg(long, hide = true)]
     pub fake_models: bool,
+}
+
+/// What writes, and how
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Models")]
+pub struct Writing {
+    /// Model to write with: 'auto', a name from 'chapterize models list', a hub id
+    /// (owner/name[:file][@revision]), a folder or a .gguf file
+    #[arg(short, long, default_value = "auto")]
+    pub model: String,
+
+    /// LoRA adapter to add to the model: a folder as PEFT writes it, or 'none' to leave out the one
+    /// that belongs to it
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
+
+    /// Where to compute: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+
+    /// Use only models that are on this machine; never open a connection
+    #[arg(long)]
+    pub offline: bool,
+
+    /// Choose the random draws: the same seed writes the same text
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub seed: u64,
+
+    /// How freely the model writes, 0 to 2; 0 takes the likeliest words only
+    #[arg(
+        long,
+        default_value_t = 0.3,
+        value_name = "T",
+        value_parser = temperature,
+        allow_negative_numbers = true,
+    )]
+    pub temperature: f32,
+
+    /// Have so many answers written for each chapter and keep what holds best [default: what suits
+    /// the model]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = at_least_one,
+        allow_negative_numbers = true,
+    )]
+    pub candidates: Option<usize>,
+
+    /// How much of each chapter the model reads, and how often it is asked
+    #[arg(long, value_enum, default_value_t, value_name = "EFFORT")]
+    pub effort: Effort,
+
+    /// Write in this language, as 'de' or 'German' [default: that of the transcript]
+    #[arg(long, value_name = "LANGUAGE")]
+    pub language: Option<Language>,
+
+    /// Ask the model as this TOML file says (see docs/prompts.md)
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
 }
 
 impl Summarize {
@@ -355,35 +361,8 @@ pub struct Eval {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: TableFormat,
 
-    /// Model to write with, as for 'summarize'
-    #[arg(short, long, default_value = "auto", help_heading = "Models")]
-    pub model: String,
-
-    /// LoRA adapter to add to the model, as for 'summarize'
-    #[arg(long, value_name = "FOLDER", help_heading = "Models")]
-    pub adapter: Option<PathBuf>,
-
-    /// Where to compute: auto, cpu, cuda, cuda:N or metal
-    #[arg(
-        long,
-        default_value = "auto",
-        value_name = "DEVICE",
-        help_heading = "Models"
-    )]
-    pub device: DeviceChoice,
-
-    /// Use only models that are on this machine; never open a connection
-    #[arg(long, help_heading = "Models")]
-    pub offline: bool,
-
-    /// Choose the random draws: the same seed writes the same text
-    #[arg(
-        long,
-        default_value_t = 0,
-        allow_negative_numbers = true,
-        help_heading = "Models"
-    )]
-    pub seed: u64,
+    #[command(flatten)]
+    pub writing: Writing,
 
     /// Print no progress and no notes
     #[arg(short, long)]

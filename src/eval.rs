@@ -12,7 +12,6 @@ use serde::Serialize;
 pub use data::{Item, items};
 pub use table::render;
 
-use crate::chapters::Count;
 use crate::chapters::embed::{Encode, cosine};
 use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
@@ -90,9 +89,8 @@ pub struct Tools<'a> {
     pub models: Models<'a>,
     /// The model as it comes, without an adapter.
     pub plain: &'a dyn Llm,
-    pub style: Style,
-    pub seed: u64,
-    pub temperature: f32,
+    /// Of the program, with one chapter.
+    pub options: Options,
 }
 
 /// Tries every way on a passage.
@@ -121,16 +119,10 @@ pub fn texts(item: &Item, tools: &Tools) -> Result<Vec<Text>> {
         let texts = chosen.iter().map(|&i| sentences[i].text.as_str());
         texts.collect::<Vec<_>>().join(" ")
     };
-    let options = Options {
-        count: Count::Exactly(1),
-        seed: tools.seed,
-        temperature: tools.temperature,
-        style: tools.style.clone(),
-    };
     let summary = summarize(
         item.transcript(),
         &tools.models,
-        &options,
+        &tools.options,
         Progress::hidden(),
     )?;
     let chapter = &summary.chapters[0];
@@ -149,7 +141,7 @@ pub fn texts(item: &Item, tools: &Tools) -> Result<Vec<Text>> {
 
 /// As much of the passage as the window holds, and the question of a checkpoint nothing is known of.
 fn plain(sentences: &[Sentence], llm: &dyn Llm) -> Result<String> {
-    let style = Style::default();
+    let style = Style::default().in_language("English");
     let question = &style.summary[0];
     let mut left = llm
         .window()

@@ -5,13 +5,17 @@
 //! them.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
-use crate::transcript::{has_stop, split};
+use crate::language::Language;
+use crate::numbers::{numbers_claimed, numbers_mentioned};
+use crate::reading::Reading;
+use crate::transcript::{Sentence, has_stop, split};
 use crate::words::{
-    content, is_first_or_second_person, is_reporting, is_stopword, numbers_claimed,
-    numbers_mentioned, points_back, stem, without_conjunction, words,
+    content, is_first_or_second_person, is_reporting, is_stopword, points_back, stem,
+    without_conjunction, words,
 };
 
 /// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
@@ -58,16 +62,30 @@ impl Source {
         }
     }
 
+    /// Of a whole passage, sentence by sentence.
     pub fn of(passage: &Passage) -> Self {
-        let sentences = &passage.sentences[passage.range.clone()];
-        let speakers = sentences
-            .iter()
-            .filter_map(|sentence| sentence.speaker.as_deref());
-        let texts = sentences.iter().map(|sentence| sentence.text.as_str());
+        Self::of_sentences(passage.sentences[passage.range.clone()].iter())
+    }
+
+    /// Of what the model was given to read. A quote counts as one text: a report may join its sentences.
+    fn of_reading(passage: &Passage, reading: &[usize], quote: bool) -> Self {
+        let sentences = reading.iter().map(|&i| &passage.sentences[i]);
+        let mut source = Self::of_sentences(sentences);
+        if quote {
+            source.texts = vec![source.texts.into_iter().flatten().collect()];
+        }
+        source.speakers = speakers(passage.sentences[passage.range.clone()].iter());
+        source
+    }
+
+    fn of_sentences<'a>(sentences: impl Iterator<Item = &'a Sentence> + Clone) -> Self {
+        let speakers = speakers(sentences.clone());
+        let texts = sentences.map(|sentence| sentence.text.as_str());
+        let source = Self::new(texts.chain(speakers.iter().map(String::as_str)));
         Self {
-            speakers: speakers.clone().map(str::to_string).collect(),
-            named: speakers.clone().flat_map(content).collect(),
-            ..Self::new(texts.chain(speakers))
+            named: speakers.iter().flat_map(|name| content(name)).collect(),
+            speakers,
+            ..source
         }
     }
 
@@ -114,6 +132,18 @@ impl Source {
         somebody && speaker.is_some_and(|speaker| !named(speaker))
     }
 
+    /// Whether everything a sentence says stands in the source, in which `speaker` says what is nearest to it.
+    fn holds(&self, text: &str, speaker: Option<&str>, rules: Rules) -> bool {
+        self.without_speaker(text) == text
+            && self.invented(text).is_none()
+            && !self.loses_names(text)
+            && !self.is_misattributed(text, speaker)
+            && rules
+                .language
+                .is_none_or(|(wanted, other)| wanted.is_of(text, other))
+            && (rules.translates || self.clause_support(text) >= rules.clause_support)
+    }
+
     fn is_frame(&self, word: &str) -> bool {
         is_reporting(word) || self.named.contains(word)
     }
@@ -141,6 +171,12 @@ impl Source {
         let said = content.iter().filter(|word| self.says(word)).count();
         said as f32 / content.len().max(1) as f32
     }
+}
+
+fn speakers<'a>(sentences: impl Iterator<Item = &'a Sentence>) -> HashSet<String> {
+    sentences
+        .filter_map(|sentence| sentence.speaker.clone())
+        .collect()
 }
 
 /// Words written with a capital that do not owe it to the beginning of a sentence: there, only who says something is known to be
@@ -196,80 +232,123 @@ fn repeats_itself(sentence: &str) -> bool {
     words.windows(4).any(|four| !seen.insert(four))
 }
 
-/// A summary that passed, and how good it is.
+/// What the model wrote about what it was given to read.
 #[derive(Debug, Clone)]
-pub struct Grounded {
-    pub sentences: Vec<Claim>,
-    pub score: f32,
+pub struct Answer {
+    pub reading: Reading,
+    pub claims: Vec<Claim>,
 }
 
-/// The best of several answers: of each, the sentences that hold; of those, the answer that says most.
-/// `None` where nothing holds, or next to nothing.
-pub fn choose(
-    passage: &Passage,
-    source: &Source,
-    answers: &[Vec<Claim>],
-    clause_support: f32,
-) -> Option<Grounded> {
-    let mut candidates = answers
+/// A claim that holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub claim: Claim,
+    /// The sentences that carry it.
+    pub evidence: Range<usize>,
+    /// Cosine of the claim and the one of them nearest to it.
+    pub support: f32,
+    /// How good it is, for choosing.
+    worth: f32,
+}
+
+/// How an answer is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// See [`Style::clause_support`](crate::prompt::Style::clause_support).
+    pub clause_support: f32,
+    /// Whether readings are quotes of a few sentences, each reported in one.
+    pub quotes: bool,
+    /// What the answer shall be in, and what it would be in by mistake.
+    pub language: Option<(Language, Language)>,
+    /// Whether that is another language than the passage's: its words cannot be looked for there then, only names and numbers.
+    pub translates: bool,
+}
+
+/// The best of what several answers say: of each, the sentences that hold; of those, the answer that says most, filled up from
+/// the others. `None` where nothing holds, or next to nothing.
+pub fn choose(passage: &Passage, answers: &[Answer], rules: Rules) -> Option<Vec<Held>> {
+    let mut kept = answers
         .iter()
-        .map(|claims| keep(passage, source, claims, clause_support))
-        .filter(|kept| !kept.sentences.is_empty())
+        .map(|answer| keep(passage, answer, rules))
+        .filter(|held| !held.is_empty())
         .collect::<Vec<_>>();
-    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut candidates = candidates.into_iter();
-    let mut best = candidates.next()?;
-    // An answer of which one sentence held is filled up from the others.
-    for claim in candidates.flat_map(|other| other.sentences) {
-        let stands = !points_back(&claim.text) && is_new(&claim, &best.sentences);
-        if best.sentences.len() < SENTENCES && stands {
-            best.sentences.push(claim);
-        }
+    let best = (0..kept.len()).max_by(|&a, &b| worth(&kept[a]).total_cmp(&worth(&kept[b])))?;
+    let mut best = kept.swap_remove(best);
+    let mut others = kept.into_iter().flatten().collect::<Vec<_>>();
+    others.retain(|held| !points_back(&held.claim.text));
+    while best.len() < SENTENCES {
+        others.retain(|held| best.iter().all(|other| is_another(held, other)));
+        let value = |held: &Held| held.worth - VARIETY * likeness(held, &best);
+        let Some(next) =
+            (0..others.len()).max_by(|&a, &b| value(&others[a]).total_cmp(&value(&others[b])))
+        else {
+            break;
+        };
+        best.push(others.swap_remove(next));
     }
-    let words = |claim: &Claim| claim.text.split_whitespace().count();
-    let told = best.sentences.iter().map(words).sum::<usize>();
+    if !best.iter().any(|held| points_back(&held.claim.text)) {
+        best.sort_by_key(|held| held.evidence.start);
+    }
+    let words = |held: &Held| held.claim.text.split_whitespace().count();
+    let told = best.iter().map(words).sum::<usize>();
     (told >= LEAST_WORDS).then_some(best)
 }
 
-/// The sentences of one answer that hold, at most [`SENTENCES`], and their score.
-fn keep(passage: &Passage, source: &Source, claims: &[Claim], clause_support: f32) -> Grounded {
-    let mut kept = Vec::<(Claim, f32)>::new();
+/// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
+const VARIETY: f32 = 0.4;
+
+fn worth(held: &[Held]) -> f32 {
+    let mean = held.iter().map(|held| held.worth).sum::<f32>() / held.len().max(1) as f32;
+    mean + SECOND * held.len().saturating_sub(1) as f32
+}
+
+fn likeness(held: &Held, others: &[Held]) -> f32 {
+    let alike = others
+        .iter()
+        .map(|other| cosine(&held.claim.embedding, &other.claim.embedding));
+    alike.fold(0., f32::max)
+}
+
+/// The sentences of one answer that hold, at most [`SENTENCES`].
+fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
+    let source = Source::of_reading(passage, &answer.reading, rules.quotes);
+    let mut kept = Vec::<Held>::new();
     let mut before_is_kept = false;
-    for claim in claims {
-        let (nearest, support) = evidence(passage, &claim.embedding);
+    for claim in &answer.claims {
+        let (nearest, support) =
+            evidence(passage, answer.reading.iter().copied(), &claim.embedding);
         let speaker = passage.sentences[nearest].speaker.as_deref();
         // "It" and "they" mean nothing where the sentence they point to was dropped.
         before_is_kept = (before_is_kept || !points_back(&claim.text))
-            && source.without_speaker(&claim.text) == claim.text
-            && source.invented(&claim.text).is_none()
-            && !source.loses_names(&claim.text)
-            && !source.is_misattributed(&claim.text, speaker)
-            && source.clause_support(&claim.text) >= clause_support
-            && support >= MEANING_SUPPORTED
-            && kept.iter().all(|(other, _)| !alike(claim, other));
+            && source.holds(&claim.text, speaker, rules)
+            && (rules.translates || support >= MEANING_SUPPORTED)
+            && kept.iter().all(|other| !alike(claim, &other.claim));
         if before_is_kept {
             let relevance = cosine(&claim.embedding, &passage.focus);
-            kept.push((claim.clone(), 0.5 * support + 0.5 * relevance));
+            kept.push(Held {
+                claim: claim.clone(),
+                evidence: match (rules.quotes, &answer.reading[..]) {
+                    (true, [first, .., last]) => *first..last + 1,
+                    _ => nearest..nearest + 1,
+                },
+                support,
+                worth: 0.5 * support + 0.5 * relevance,
+            });
         }
     }
     while kept.len() > SENTENCES {
         // One that the next sentence points back to cannot go alone.
         let free = |&i: &usize| {
             kept.get(i + 1)
-                .is_none_or(|(next, _)| !points_back(&next.text))
+                .is_none_or(|next| !points_back(&next.claim.text))
         };
         let worst = (0..kept.len())
             .filter(free)
-            .min_by(|&a, &b| kept[a].1.total_cmp(&kept[b].1))
+            .min_by(|&a, &b| kept[a].worth.total_cmp(&kept[b].worth))
             .unwrap_or(kept.len() - 1);
         kept.remove(worst);
     }
-    let mean = kept.iter().map(|(_, score)| score).sum::<f32>() / kept.len().max(1) as f32;
-    let score = mean + SECOND * kept.len().saturating_sub(1) as f32;
-    Grounded {
-        sentences: kept.into_iter().map(|(claim, _)| claim).collect(),
-        score,
-    }
+    kept
 }
 
 fn alike(a: &Claim, b: &Claim) -> bool {
@@ -277,15 +356,19 @@ fn alike(a: &Claim, b: &Claim) -> bool {
     opening(a) == opening(b) || cosine(&a.embedding, &b.embedding) > REPEATED
 }
 
-fn is_new(claim: &Claim, others: &[Claim]) -> bool {
-    others.iter().all(|other| !alike(claim, other))
+/// Whether two claims tell of different things: other words, and other sentences that carry them.
+fn is_another(a: &Held, b: &Held) -> bool {
+    let apart = a.evidence.end <= b.evidence.start || b.evidence.end <= a.evidence.start;
+    apart && !alike(&a.claim, &b.claim)
 }
 
-/// The sentence of the passage nearest to a meaning: index and cosine.
-pub fn evidence(passage: &Passage, meaning: &[f32]) -> (usize, f32) {
-    passage
-        .range
-        .clone()
+/// The sentence nearest to a meaning: index and cosine.
+pub fn evidence(
+    passage: &Passage,
+    sentences: impl Iterator<Item = usize>,
+    meaning: &[f32],
+) -> (usize, f32) {
+    sentences
         .map(|i| (i, cosine(meaning, &passage.embeddings[i])))
         .reduce(|best, next| if next.1 > best.1 { next } else { best })
         .unwrap_or((passage.range.start, 0.))
@@ -377,31 +460,90 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_answer_with_the_most_that_holds_is_chosen() {
-        let sentences = SAID.split(". ").map(|text| Sentence {
-            text: text.into(),
+    const RULES: Rules = Rules {
+        clause_support: 0.7,
+        quotes: false,
+        language: None,
+        translates: false,
+    };
+
+    /// The two sentences of [`SAID`], and their embeddings.
+    fn said() -> (Vec<Sentence>, Vec<Embedding>) {
+        let sentences = SAID.split_inclusive(". ").map(|text| Sentence {
+            text: text.trim().into(),
             ..Sentence::default()
         });
-        let sentences = sentences.collect::<Vec<_>>();
-        let embeddings = vec![vec![1., 0.], vec![0., 1.]];
+        (sentences.collect(), vec![vec![1., 0.], vec![0., 1.]])
+    }
+
+    fn texts(held: Option<Vec<Held>>) -> Vec<String> {
+        let held = held.unwrap_or_default().into_iter();
+        held.map(|held| held.claim.text).collect()
+    }
+
+    #[test]
+    fn the_answer_with_the_most_that_holds_is_filled_up_from_others_in_the_order_of_what_was_said()
+    {
+        let (sentences, embeddings) = said();
         let passage = Passage::new(&sentences, &embeddings, 0..2);
-        let source = Source::of(&passage);
         let good = claim("Walter Pym kept the clock for thirty years.", [0.9, 0.43]);
         let wrong = claim("Walter Pym kept the clock for forty years.", [1., 0.]);
         let other = claim("The rope broke in 2006.", [0.1, 0.99]);
-        let answers = [vec![wrong.clone()], vec![good], vec![other]];
-        let best = choose(&passage, &source, &answers, 0.7);
-        let texts = best.unwrap().sentences.into_iter().map(|c| c.text);
-        let mut texts = texts.collect::<Vec<_>>();
-        texts.sort();
-        assert_eq!(
-            texts,
-            [
-                "The rope broke in 2006.",
-                "Walter Pym kept the clock for thirty years."
-            ]
+        let answer = |claim: &Claim| Answer {
+            reading: vec![0, 1],
+            claims: vec![claim.clone()],
+        };
+        let answers = [answer(&wrong), answer(&other), answer(&good)];
+        let held = choose(&passage, &answers, RULES);
+        assert_eq!(texts(held), [good.text, other.text]);
+        assert!(choose(&passage, &answers[..1], RULES).is_none());
+    }
+
+    #[test]
+    fn a_report_rests_on_its_quote_alone() {
+        let (sentences, embeddings) = said();
+        let passage = Passage::new(&sentences, &embeddings, 0..2);
+        let rules = Rules {
+            quotes: true,
+            ..RULES
+        };
+        let both = claim(
+            "The rope broke where Walter Pym kept the clock for thirty years.",
+            [0.7, 0.7],
         );
-        assert!(choose(&passage, &source, &[vec![wrong]], 0.7).is_none());
+        let of = |reading: &[usize]| {
+            let answer = Answer {
+                reading: reading.into(),
+                claims: vec![both.clone()],
+            };
+            choose(&passage, &[answer], rules)
+        };
+        assert!(of(&[1]).is_none());
+        assert_eq!(of(&[0, 1]).unwrap()[0].evidence, 0..2);
+    }
+
+    #[test]
+    fn a_sentence_in_another_language_than_wanted_is_none() {
+        let (sentences, embeddings) = said();
+        let passage = Passage::new(&sentences, &embeddings, 0..2);
+        let german = "de".parse::<Language>().unwrap();
+        let of = |text: &str, rules| {
+            let answer = Answer {
+                reading: vec![0, 1],
+                claims: vec![claim(text, [0.9, 0.43])],
+            };
+            choose(&passage, &[answer], rules).is_some()
+        };
+        let rules = Rules {
+            language: Some((german, Language::ENGLISH)),
+            translates: true,
+            ..RULES
+        };
+        let english = "Walter Pym kept the clock at Marlock for the whole of thirty years.";
+        let translated =
+            "Walter Pym hat sich in Marlock dreißig Jahre lang um die Uhr im Turm gekümmert.";
+        assert!(of(english, RULES) && !of(english, rules));
+        assert!(of(translated, rules) && !of(translated, RULES));
+        assert!(!of(&translated.replace("Pym", "Schmidt"), rules));
     }
 }

@@ -2,7 +2,7 @@
 //! summary, on your own machine, with open models.
 //!
 //! In the order in which the data flows: [`transcript`] reads and cleans a file and finds its sentences, [`chapters`]
-//! embeds them and finds where chapters begin, [`chunk`] and [`prompt`] choose what the model reads, [`writer`] asks the [`engine`],
+//! embeds them and finds where chapters begin, [`chunk`], [`reading`] and [`prompt`] choose what the model reads, [`writer`] asks the [`engine`],
 //! [`ground`] and [`title`] check what it wrote, [`merge`] sums up the whole, [`render`] prints the [`summary`].
 //! [`summarize`] is the pipeline itself, and the file to read first. [`bench`] measures how fast it all is,
 //! [`eval`] how good.
@@ -18,13 +18,16 @@ pub mod eval;
 pub mod ground;
 pub mod hash;
 pub mod hub;
+pub mod language;
 pub mod machine;
 pub mod memory;
 pub mod merge;
 pub mod model_ref;
+pub mod numbers;
 pub mod phrase;
 pub mod progress;
 pub mod prompt;
+pub mod reading;
 pub mod registry;
 pub mod render;
 pub mod repo;

@@ -1,25 +1,46 @@
-//! From the chapters' summaries to one of the whole.
+//! From the chapters' summaries to what is said of the whole.
+
+use std::collections::HashSet;
 
 use anyhow::Result;
 
 use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
-use crate::ground::{self, Source};
-use crate::prompt;
-use crate::summarize::quote;
+use crate::summarize::{evidence_of, quote};
+use crate::summary::{Evidence, KeyPoint};
 use crate::transcript::Sentence;
 use crate::writer::Writer;
 
 /// What the chapters' summaries say, sentence by sentence.
 #[derive(Default)]
 pub struct Parts {
-    pub sentences: Vec<Sentence>,
-    pub embeddings: Vec<Embedding>,
+    sentences: Vec<Sentence>,
+    embeddings: Vec<Embedding>,
+    told: Vec<Told>,
+}
+
+/// A sentence of a chapter's summary as it stands there.
+pub struct Told {
+    pub text: String,
+    pub evidence: Evidence,
+    /// Counts the chapters from 0.
+    pub chapter: usize,
+    /// Whether the model wrote it; else it is a quote.
+    pub written: bool,
+}
+
+/// What is said of the whole.
+pub struct Whole {
+    pub summary: String,
+    pub evidence: Vec<Evidence>,
+    pub key_points: Vec<KeyPoint>,
 }
 
 impl Parts {
-    pub fn push(&mut self, sentence: Sentence, embedding: Embedding) {
-        self.sentences.push(sentence);
+    /// `said` is what a model that sums up the whole reads for it.
+    pub fn push(&mut self, told: Told, said: Sentence, embedding: Embedding) {
+        self.told.push(told);
+        self.sentences.push(said);
         self.embeddings.push(embedding);
     }
 }
@@ -28,49 +49,80 @@ impl Parts {
 const OPENING: usize = 15;
 const INTRODUCTION: usize = 2;
 
-/// A summary of the whole: from what introduces it, and from the parts that are most central to all of them.
-pub fn overview(document: &Passage, mut parts: Parts, writer: &Writer) -> Result<String> {
-    let introduction = introduction(document);
-    if !writer.style.overview {
-        return Ok(quote(document.sentences, &introduction));
-    }
-    let count = introduction.len();
-    for (place, &i) in introduction.iter().enumerate() {
-        parts.sentences.insert(place, document.sentences[i].clone());
-        parts
-            .embeddings
-            .insert(place, document.embeddings[i].clone());
-    }
+/// So many written sentences must be there to choose from, that some stand for the whole.
+const ENOUGH: usize = 4;
+
+/// Most key points, and the fewest chapters that have any: with less, the summaries themselves are as short.
+const KEY_POINTS: usize = 5;
+const LEAST_CHAPTERS: usize = 5;
+
+/// A summary of the whole, and its key points: from the parts that are most central to all of them.
+pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Result<Whole> {
     let all = 0..parts.sentences.len();
     // What is central to the document counts, not what is central to the few sentences chosen from it.
     let passage = Passage {
         focus: document.focus.clone(),
-        ..Passage::new(&parts.sentences, &parts.embeddings, all.clone())
+        ..Passage::new(&parts.sentences, &parts.embeddings, all)
     };
-    let source = Source::of(&passage);
-    let rest = Passage {
-        range: count..all.end,
-        focus: passage.focus.clone(),
-        ..passage
-    };
-    let reserved = (0..count)
-        .map(|i| writer.count(&parts.sentences[i].text))
-        .sum();
-    let mut material = (0..count).collect::<Vec<_>>();
-    material.extend(writer.material(&rest, reserved));
-    let text = writer.style.source(&parts.sentences, &material);
-    let samplings = writer.samplings(usize::from(u16::MAX));
-    let requests = writer.style.summaries(&text, &samplings);
-    let answers = writer.generate("Overview", &requests)?;
-    let answers = answers.iter().map(|answer| prompt::parts(answer).0);
-    let answers = writer.claims(&answers.collect::<Vec<_>>())?;
-    let best = ground::choose(&passage, &source, &answers, writer.style.clause_support);
-    // One sentence may do for a chapter; the whole needs more, or what was said at its beginning.
-    if let Some(best) = best.filter(|best| best.sentences.len() == ground::SENTENCES) {
-        let texts = best.sentences.iter().map(|claim| claim.text.as_str());
-        return Ok(texts.collect::<Vec<_>>().join(" "));
+    let mut used = HashSet::new();
+    let (summary, evidence) = overview(document, &passage, parts, writer, &mut used)?;
+    Ok(Whole {
+        summary,
+        evidence,
+        key_points: key_points(&passage, parts, &used),
+    })
+}
+
+/// The summary, what carries it, and the parts it stands for (`used`).
+fn overview(
+    document: &Passage,
+    passage: &Passage,
+    parts: &Parts,
+    writer: &Writer,
+    used: &mut HashSet<usize>,
+) -> Result<(String, Vec<Evidence>)> {
+    if let Some(held) = writer.overview(passage)? {
+        let texts = held.iter().map(|held| held.claim.text.as_str());
+        let evidence = held.iter().map(|held| Evidence {
+            score: held.support.min(1.),
+            ..parts.told[held.evidence.start].evidence.clone()
+        });
+        return Ok((texts.collect::<Vec<_>>().join(" "), evidence.collect()));
     }
-    Ok(quote(document.sentences, &introduction))
+    let written = parts.told.iter().filter(|told| told.written).count();
+    if written >= ENOUGH {
+        let chosen = passage.central_where(INTRODUCTION, |i| parts.told[i].written);
+        used.extend(&chosen);
+        let texts = chosen.iter().map(|&i| parts.told[i].text.as_str());
+        let evidence = chosen.iter().map(|&i| parts.told[i].evidence.clone());
+        return Ok((texts.collect::<Vec<_>>().join(" "), evidence.collect()));
+    }
+    let introduction = introduction(document);
+    let evidence = introduction
+        .iter()
+        .map(|&i| evidence_of(document.sentences, i..i + 1, 1.));
+    Ok((quote(document.sentences, &introduction), evidence.collect()))
+}
+
+/// The parts most central to the whole, one of a chapter, of as many chapters as leave some out.
+fn key_points(passage: &Passage, parts: &Parts, used: &HashSet<usize>) -> Vec<KeyPoint> {
+    let chapters = parts.told.last().map_or(0, |told| told.chapter + 1);
+    if chapters < LEAST_CHAPTERS {
+        return Vec::new();
+    }
+    let mut taken = HashSet::new();
+    let chosen = passage.central_where(KEY_POINTS.min(chapters / 2), |i| {
+        !used.contains(&i) && taken.insert(parts.told[i].chapter)
+    });
+    let point = |i: usize| {
+        let told = &parts.told[i];
+        KeyPoint {
+            text: told.text.clone(),
+            chapter: told.chapter,
+            evidence: told.evidence.clone(),
+        }
+    };
+    chosen.into_iter().map(point).collect()
 }
 
 /// Who opens a talk mostly says what it is about: the sentences among the first that do so best.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 
 use crate::chunk::Passage;
+use crate::numbers::is_number;
 use crate::title::repeats;
-use crate::words::{is_first_or_second_person, is_number, is_stopword, stem, words};
+use crate::words::{is_first_or_second_person, is_stopword, stem, words};
 
 /// Fewest and most words of a phrase.
 const LENGTH: RangeInclusive<usize> = 1..=6;

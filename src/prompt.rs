@@ -30,13 +30,15 @@ pub struct Style {
     /// System messages for summaries, each asked; the source is the user's message. An empty one is not sent: some
     /// checkpoints sum up whatever they are given.
     pub summary: Vec<String>,
-    /// Whether the whole is summed up from the chapters; else its introduction is quoted. Sentences from all over a talk are more than
-    /// small checkpoints keep apart.
-    pub overview: bool,
+    /// System message for reports. Where there is one, a chapter's summary is made of quotes that the model puts into a sentence each:
+    /// small checkpoints mix up what they read in one piece, and `summary` is not asked.
+    pub report: String,
+    /// System message for the whole, from its chapters' summaries. Empty: it is not asked, and the most central of their sentences stand
+    /// for it.
+    pub overview: String,
     /// Answers drawn at random for each question, besides the greedy one.
     pub draws: u64,
-    /// The user's message for titles, before the source. Empty: none is asked for apart, as where a checkpoint was taught to
-    /// write it below the summary.
+    /// The user's message for titles, before the chapter's summary. Empty: none is asked for.
     pub title: String,
 }
 
@@ -50,12 +52,15 @@ impl Default for Style {
             clause_support: 0.4,
             summary: vec![
                 "Summarize the transcript below in two sentences, in the third person. Name who says what. \
-                 Use only what is said in it."
+                 Use only what is said in it. Write in {language}."
                     .into(),
             ],
-            overview: true,
+            report: String::new(),
+            overview: "Below are the summaries of the chapters of a recording. Summarize the recording in two sentences, in the third \
+                       person. Use only what they say. Write in {language}."
+                .into(),
             draws: 2,
-            title: "Write a title of three to eight words that says what this text is about:".into(),
+            title: "Write a title of three to eight words, in {language}, that says what this text is about:".into(),
         }
     }
 }
@@ -68,6 +73,7 @@ impl Style {
             speakers: false,
             draws: 1,
             summary: vec![question.into()],
+            overview: question.into(),
             title: String::new(),
             ..Self::default()
         };
@@ -77,6 +83,11 @@ impl Style {
             Kind::T5 => summary_only("summarize:"),
             Kind::Bart => summary_only(""),
         }
+    }
+
+    /// Whether quotes are reported.
+    pub fn reports(&self) -> bool {
+        !self.report.is_empty()
     }
 
     /// The same, changed by a user: what stands in a TOML file of these settings comes before what is known of the checkpoint,
@@ -123,29 +134,62 @@ impl Style {
         text.trim().to_string()
     }
 
+    /// The same with the variables of its messages filled in: `{language}`, the English name of the language to write in.
+    pub fn in_language(&self, language: &str) -> Self {
+        let fill = |text: &String| text.replace("{language}", language);
+        Self {
+            summary: self.summary.iter().map(fill).collect(),
+            report: fill(&self.report),
+            overview: fill(&self.overview),
+            title: fill(&self.title),
+            ..self.clone()
+        }
+    }
+
     /// Identifies the prompts in a result: the first 16 hexadecimal digits of their sha256.
     pub fn hash(&self) -> String {
         let text = format!("{self:?}");
         format!("{:x}", Sha256::digest(text))[..16].into()
     }
 
-    /// Requests for a summary of `source`: every question, put in every way.
+    /// Requests about a reading of a chapter: for a report of it, or for a summary by every question; put in every way.
     pub fn summaries(&self, source: &str, samplings: &[Sampling]) -> Vec<Request> {
-        let request = |question: &String, sampling: Sampling| Request {
-            system: Some(question.clone()).filter(|question| !question.is_empty()),
-            user: source.into(),
-            answer_start: String::new(),
-            max_tokens: self.answer,
-            sampling,
+        let questions = if self.reports() {
+            std::slice::from_ref(&self.report)
+        } else {
+            &self.summary
         };
-        let questions = self.summary.iter();
         questions
-            .flat_map(|question| samplings.iter().map(move |s| request(question, *s)))
+            .iter()
+            .flat_map(|question| self.requests(question, source, samplings))
             .collect()
     }
 
-    /// Requests for a title of `source`; none where the checkpoint cannot be asked for one.
-    pub fn titles(&self, source: &str, samplings: &[Sampling]) -> Vec<Request> {
+    /// Requests for a summary of the whole; none where the checkpoint is not asked for one.
+    pub fn overviews(&self, source: &str, samplings: &[Sampling]) -> Vec<Request> {
+        if self.overview.is_empty() {
+            return Vec::new();
+        }
+        self.requests(&self.overview, source, samplings).collect()
+    }
+
+    fn requests(
+        &self,
+        question: &str,
+        source: &str,
+        samplings: &[Sampling],
+    ) -> impl Iterator<Item = Request> {
+        samplings.iter().map(move |sampling| Request {
+            system: Some(question.to_string()).filter(|question| !question.is_empty()),
+            user: source.into(),
+            answer_start: String::new(),
+            max_tokens: self.answer,
+            sampling: *sampling,
+        })
+    }
+
+    /// Requests for a title of a text; none where the checkpoint cannot be asked for one.
+    pub fn titles(&self, text: &str, samplings: &[Sampling]) -> Vec<Request> {
         let samplings = if self.title.is_empty() {
             &[]
         } else {
@@ -153,20 +197,12 @@ impl Style {
         };
         let request = |sampling: &Sampling| Request {
             system: None,
-            user: format!("{}\n\n{source}", self.title),
+            user: format!("{}\n\n{text}", self.title),
             answer_start: "Title:".into(),
             max_tokens: TITLE_TOKENS,
             sampling: *sampling,
         };
         samplings.iter().map(request).collect()
-    }
-}
-
-/// A summary, and the title that may stand below it in a line of its own, after `Title:`.
-pub fn parts(answer: &str) -> (&str, Option<&str>) {
-    match answer.split_once("Title:") {
-        Some((summary, title)) => (summary.trim_end(), Some(title)),
-        None => (answer, None),
     }
 }
 
@@ -176,13 +212,19 @@ pub const TITLE_TOKENS: usize = 16;
 impl Style {
     /// The ways a question is put: greedy, and so many draws, each with a seed of its own. `place` tells the
     /// chapters apart, so that a row's text does not depend on how many rows there are.
-    pub fn samplings(&self, seed: u64, place: usize, temperature: f32) -> Vec<Sampling> {
+    pub fn samplings(
+        &self,
+        seed: u64,
+        place: usize,
+        temperature: f32,
+        draws: u64,
+    ) -> Vec<Sampling> {
         let greedy = Sampling {
             copy_bias: self.copy_bias,
             no_repeat_ngram: NO_REPEAT,
             ..Sampling::greedy()
         };
-        let draws = if temperature > 0. { self.draws } else { 0 };
+        let draws = if temperature > 0. { draws } else { 0 };
         let drawn = (1..=draws).map(|draw| Sampling {
             temperature,
             top_p: 0.9,
@@ -203,7 +245,7 @@ mod tests {
     #[test]
     fn what_follows_no_instruction_gets_none_and_is_asked_for_no_title() {
         let style = Style::for_unknown(Kind::Bart);
-        let samplings = style.samplings(0, 0, 0.3);
+        let samplings = style.samplings(0, 0, 0.3, style.draws);
         let requests = style.summaries("The tea is hot.", &samplings);
         assert_eq!(requests.len(), samplings.len());
         for request in requests {
@@ -232,16 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn a_title_below_a_summary_is_told_from_it() {
-        let both = "Ann says it rains.\nTitle: Rain";
-        assert_eq!(parts(both), ("Ann says it rains.", Some(" Rain")));
-        assert_eq!(parts("It rains."), ("It rains.", None));
-    }
-
-    #[test]
     fn what_follows_instructions_is_asked_for_both_in_every_way() {
         let style = Style::for_unknown(Kind::Decoder);
-        let samplings = style.samplings(0, 0, 0.3);
+        let samplings = style.samplings(0, 0, 0.3, style.draws);
         assert_eq!(samplings.len(), 3);
         let requests = style.summaries("Tea.", &samplings);
         assert!(requests.iter().all(|request| request.system.is_some()));

@@ -1,6 +1,8 @@
 //! The whole way from a transcript to its summary, every stage once and in order.
 //!
-//! clean, sentences, embed, find chapters, choose material, prompt, generate, check, merge.
+//! clean, sentences, embed, find chapters, choose what is read, ask, check, titles, merge.
+
+use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
@@ -8,15 +10,17 @@ use crate::chapters::embed::{Embedding, Encode};
 use crate::chapters::{self, Count};
 use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
-use crate::ground::{self, Claim, Source};
-use crate::merge::{self, Parts};
+use crate::ground::{self, Held};
+use crate::language::Language;
+use crate::merge::{self, Parts, Told};
 use crate::progress::Progress;
 use crate::prompt::Style;
+use crate::reading::Effort;
 use crate::summary::{self, Coverage, Evidence, Method, Provenance, SourceInfo, Summary};
-use crate::title;
+use crate::title::{self, Candidate};
 use crate::transcript::{self, Sentence, Transcript};
 use crate::words::without_conjunction;
-use crate::writer::{Draft, Writer, draft};
+use crate::writer::Writer;
 
 /// What the pipeline needs of a language model.
 pub trait Llm {
@@ -61,6 +65,9 @@ pub struct Options {
     /// Of the sampled candidates; 0 makes greedy ones only.
     pub temperature: f32,
     pub style: Style,
+    pub effort: Effort,
+    /// What to write in; the transcript's own language where none is given.
+    pub language: Option<Language>,
 }
 
 /// Turns a transcript into chapters with titles and summaries, and a summary of the whole.
@@ -79,29 +86,53 @@ pub fn summarize(
     );
     let embeddings = embed(models.encoder, &sentences, progress)?;
     let chapters = chapters::find(&transcript, &sentences, &embeddings, options.count)?;
-    let mut summary = boundaries(&transcript, &chapters);
+    let spoken = language(&sentences);
+    let mut summary = boundaries(&transcript, &sentences, &chapters, spoken);
     let Some((llm, provenance)) = &models.writer else {
         return Ok(summary);
     };
-    let writer = Writer::new(*llm, models.encoder, options, progress);
+    let writer = Writer::new(*llm, models.encoder, options, spoken, progress);
     let passages = chapters
         .iter()
         .map(|chapter| Passage::new(&sentences, &embeddings, chapter.sentences.clone()))
         .collect::<Vec<_>>();
-    let drafts = draft(&passages, &writer)?;
-    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
+    let drafts = writer.summaries(&passages)?;
     let mut parts = Parts::default();
+    let mut texts = Vec::new();
+    for (place, (passage, draft)) in passages.iter().zip(&drafts).enumerate() {
+        let chapter = &mut summary.chapters[place];
+        chapter.coverage.given = cues(&sentences, draft.given.iter().copied());
+        summary.coverage.given += chapter.coverage.given;
+        texts.push(write_summary(
+            chapter,
+            place,
+            passage,
+            &draft.held,
+            &mut parts,
+        ));
+    }
+    let candidates = writer.titles(&passages, &texts)?;
     let mut titles = Vec::new();
-    for ((chapter, passage), draft) in summary.chapters.iter_mut().zip(&passages).zip(&drafts) {
-        let source = Source::of(passage);
-        write_summary(chapter, passage, &source, draft, writer.style, &mut parts);
-        let title = choose_title(passage, draft, &titles);
+    for ((chapter, passage), candidates) in
+        summary.chapters.iter_mut().zip(&passages).zip(&candidates)
+    {
+        let title = choose_title(passage, candidates, &titles);
         titles.push(title.clone());
         chapter.title = Some(title);
     }
-    summary.summary = Some(merge::overview(&document, parts, &writer)?);
+    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
+    let whole = merge::whole(&document, &parts, &writer)?;
+    summary.summary = Some(whole.summary);
+    summary.summary_evidence = whole.evidence;
+    summary.key_points = whole.key_points;
     summary.model = Some(provenance.clone());
     Ok(summary)
+}
+
+/// The language of what is said, if it can be told.
+fn language(sentences: &[Sentence]) -> Option<Language> {
+    let texts = sentences.iter().map(|sentence| sentence.text.as_str());
+    Language::detect(&texts.collect::<Vec<_>>().join(" "))
 }
 
 fn embed(
@@ -118,87 +149,136 @@ fn embed(
 }
 
 /// The result with chapters but without words.
-fn boundaries(transcript: &Transcript, chapters: &[chapters::Chapter]) -> Summary {
-    let cues = transcript.cues.len();
+fn boundaries(
+    transcript: &Transcript,
+    sentences: &[Sentence],
+    chapters: &[chapters::Chapter],
+    spoken: Option<Language>,
+) -> Summary {
+    let chapters = chapters
+        .iter()
+        .map(|chapter| summary::Chapter {
+            start: chapter.start,
+            end: chapter.end,
+            first_cue: chapter.first_cue,
+            last_cue: chapter.last_cue,
+            title: None,
+            summary: None,
+            method: Method::Extractive,
+            evidence: Vec::new(),
+            coverage: Coverage {
+                cues: chapter.last_cue + 1 - chapter.first_cue,
+                covered: chapter.last_cue + 1 - chapter.first_cue,
+                embedded: cues(sentences, chapter.sentences.clone()),
+                given: 0,
+            },
+        })
+        .collect::<Vec<_>>();
     Summary {
         version: summary::VERSION,
         source: SourceInfo {
             path: transcript.path.clone(),
             format: transcript.format.name(),
             duration: transcript.duration(),
-            cues,
+            cues: transcript.cues.len(),
             words: transcript.words(),
+            language: spoken.map(Language::code),
         },
         model: None,
         summary: None,
-        chapters: chapters
-            .iter()
-            .map(|chapter| summary::Chapter {
-                start: chapter.start,
-                end: chapter.end,
-                first_cue: chapter.first_cue,
-                last_cue: chapter.last_cue,
-                title: None,
-                summary: None,
-                method: Method::Extractive,
-                evidence: Vec::new(),
-            })
-            .collect(),
+        summary_evidence: Vec::new(),
+        key_points: Vec::new(),
         coverage: Coverage {
-            cues,
-            covered: chapters.iter().map(|c| c.last_cue + 1 - c.first_cue).sum(),
+            cues: transcript.cues.len(),
+            covered: chapters.iter().map(|c| c.coverage.covered).sum(),
+            embedded: chapters.iter().map(|c| c.coverage.embedded).sum(),
+            given: 0,
         },
+        chapters,
     }
 }
 
-/// Puts the best summary that holds into the chapter, or quotes its most central sentences.
+/// How many cues some sentences, in their order, are from.
+fn cues(sentences: &[Sentence], chosen: impl Iterator<Item = usize>) -> usize {
+    let mut next = 0;
+    let mut count = 0;
+    for sentence in chosen.map(|i| &sentences[i]) {
+        count += (sentence.last_cue + 1).saturating_sub(next.max(sentence.first_cue));
+        next = next.max(sentence.last_cue + 1);
+    }
+    count
+}
+
+/// Puts what holds into the chapter, or quotes its most central sentences. Returns the text.
 fn write_summary(
     chapter: &mut summary::Chapter,
+    place: usize,
     passage: &Passage,
-    source: &Source,
-    draft: &Draft,
-    style: &Style,
+    held: &[Held],
     parts: &mut Parts,
-) {
-    if let Some(best) = ground::choose(passage, source, &draft.answers, style.clause_support) {
-        let mut texts = Vec::new();
-        for Claim { text, embedding } in best.sentences {
-            let (i, score) = ground::evidence(passage, &embedding);
-            chapter.evidence.push(evidence(passage, i, score));
-            texts.push(text.clone());
-            let sentence = Sentence {
-                text,
-                ..passage.sentences[i].clone()
-            };
-            parts.push(sentence, embedding);
-        }
+) -> String {
+    let mut texts = Vec::new();
+    for held in held {
+        let evidence = evidence_of(passage.sentences, held.evidence.clone(), held.support);
+        let text = held.claim.text.clone();
+        let said = Sentence {
+            text: text.clone(),
+            speaker: None,
+            ..passage.sentences[held.evidence.start].clone()
+        };
+        let told = Told {
+            text: text.clone(),
+            evidence: evidence.clone(),
+            chapter: place,
+            written: true,
+        };
+        parts.push(told, said, held.claim.embedding.clone());
+        chapter.evidence.push(evidence);
+        texts.push(text);
+    }
+    if !held.is_empty() {
         chapter.method = Method::Generated;
-        chapter.summary = Some(texts.join(" "));
-        return;
+        let text = texts.join(" ");
+        chapter.summary = Some(text.clone());
+        return text;
     }
     let chosen = passage.quotes(ground::SENTENCES);
     for &i in &chosen {
-        let (sentence, embedding) = (&passage.sentences[i], &passage.embeddings[i]);
-        chapter.evidence.push(evidence(passage, i, 1.));
-        parts.push(sentence.clone(), embedding.clone());
+        let evidence = evidence_of(passage.sentences, i..i + 1, 1.);
+        let told = Told {
+            text: quote(passage.sentences, &[i]),
+            evidence: evidence.clone(),
+            chapter: place,
+            written: false,
+        };
+        parts.push(
+            told,
+            passage.sentences[i].clone(),
+            passage.embeddings[i].clone(),
+        );
+        chapter.evidence.push(evidence);
     }
-    chapter.summary = Some(quote(passage.sentences, &chosen));
+    let text = quote(passage.sentences, &chosen);
+    chapter.summary = Some(text.clone());
+    text
 }
 
-fn evidence(passage: &Passage, i: usize, score: f32) -> Evidence {
-    let sentence = &passage.sentences[i];
+/// Where some sentences in a row stand, and how well they carry what rests on them.
+pub fn evidence_of(sentences: &[Sentence], range: Range<usize>, score: f32) -> Evidence {
+    let (first, last) = (&sentences[range.start], &sentences[range.end - 1]);
     Evidence {
-        sentence: i,
-        first_cue: sentence.first_cue,
-        last_cue: sentence.last_cue,
-        start: sentence.start,
+        sentence: range.start,
+        last_sentence: range.end - 1,
+        first_cue: first.first_cue,
+        last_cue: last.last_cue,
+        start: first.start,
         // Rounding can make a cosine a little more than 1.
         score: score.min(1.),
     }
 }
 
-fn choose_title(passage: &Passage, draft: &Draft, taken: &[String]) -> String {
-    if let Some(candidate) = title::choose(passage, &draft.titles, taken) {
+fn choose_title(passage: &Passage, candidates: &[Candidate], taken: &[String]) -> String {
+    if let Some(candidate) = title::choose(passage, candidates, taken) {
         return candidate.text;
     }
     let fallback = passage

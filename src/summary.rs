@@ -14,6 +14,10 @@ pub struct Summary {
     pub model: Option<Provenance>,
     /// What the whole is about.
     pub summary: Option<String>,
+    /// What that rests on, sentence by sentence.
+    pub summary_evidence: Vec<Evidence>,
+    /// What matters most in it; empty where there are few chapters.
+    pub key_points: Vec<KeyPoint>,
     pub chapters: Vec<Chapter>,
     pub coverage: Coverage,
 }
@@ -26,6 +30,8 @@ pub struct SourceInfo {
     pub duration: Option<f64>,
     pub cues: usize,
     pub words: usize,
+    /// ISO 639 code of the language that is spoken; `None` where it cannot be told.
+    pub language: Option<&'static str>,
 }
 
 /// What made the text, exactly enough to make it again.
@@ -56,7 +62,18 @@ pub struct Chapter {
     pub title: Option<String>,
     pub summary: Option<String>,
     pub method: Method,
+    /// What the summary rests on, sentence by sentence.
     pub evidence: Vec<Evidence>,
+    pub coverage: Coverage,
+}
+
+/// A sentence of a chapter's summary that matters for the whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeyPoint {
+    pub text: String,
+    /// Counts the chapters from 0.
+    pub chapter: usize,
+    pub evidence: Evidence,
 }
 
 /// Where a chapter's summary comes from.
@@ -69,21 +86,28 @@ pub enum Method {
     Extractive,
 }
 
-/// A sentence of the transcript on which a summary rests.
+/// The sentences of the transcript on which a sentence of a summary rests.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evidence {
-    /// Counts the sentences of the document from 0.
+    /// The first; sentences of the document count from 0.
     pub sentence: usize,
+    pub last_sentence: usize,
     pub first_cue: usize,
     pub last_cue: usize,
     pub start: Option<f64>,
-    /// Cosine of the embeddings of this sentence and what it supports; 1 for a quote.
+    /// Cosine of the embeddings of what they support and the nearest of them; 1 for a quote.
     pub score: f32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What became of the cues, of a chapter or all together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
+    /// Those that were read.
     pub cues: usize,
-    /// Cues that lie in a chapter: all of them.
+    /// Those that lie in a chapter: all of them.
     pub covered: usize,
+    /// Those of which something is left after cleaning, and was embedded.
+    pub embedded: usize,
+    /// Those the model was given to read.
+    pub given: usize,
 }

@@ -8,10 +8,12 @@ use anyhow::Result;
 use crate::chapters::embed::{Embedding, Encode};
 use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
-use crate::ground::{self, Claim, Source};
+use crate::ground::{self, Answer, Claim, Held, Rules, Source};
+use crate::language::Language;
 use crate::phrase;
 use crate::progress::Progress;
-use crate::prompt::{self, Style};
+use crate::prompt::Style;
+use crate::reading::{Effort, Reading, readings};
 use crate::summarize::{Llm, Options, Request};
 use crate::title::{self, Candidate, Form};
 
@@ -19,82 +21,282 @@ use crate::title::{self, Candidate, Form};
 pub struct Writer<'a> {
     llm: &'a dyn Llm,
     encoder: &'a dyn Encode,
-    pub style: &'a Style,
+    pub style: Style,
     options: &'a Options,
+    rules: Rules,
     progress: Progress,
     known: RefCell<HashMap<String, Embedding>>,
 }
 
+/// What the model made of a chapter.
+#[derive(Default)]
+pub struct Draft {
+    /// The sentences that hold; empty where none do.
+    pub held: Vec<Held>,
+    /// The sentences it was given to read, ascending.
+    pub given: Vec<usize>,
+}
+
 impl<'a> Writer<'a> {
+    /// `spoken` is the transcript's language, where it is known.
     pub fn new(
         llm: &'a dyn Llm,
         encoder: &'a dyn Encode,
         options: &'a Options,
+        spoken: Option<Language>,
         progress: Progress,
     ) -> Self {
+        let wanted = options.language.or(spoken);
+        let name = wanted.map_or_else(|| "the language of the text".into(), |l| l.to_string());
+        // What a model falls back to: the language most were trained on, or that of what they read.
+        let other = match spoken {
+            Some(spoken) if Some(spoken) != wanted => spoken,
+            _ => Language::ENGLISH,
+        };
         Self {
             llm,
             encoder,
-            style: &options.style,
+            style: options.style.in_language(&name),
             options,
+            rules: Rules {
+                clause_support: options.style.clause_support,
+                quotes: options.style.reports(),
+                language: wanted.map(|wanted| (wanted, other)),
+                translates: wanted.is_some() && spoken.is_some() && wanted != spoken,
+            },
             progress,
             known: RefCell::default(),
         }
     }
 
-    /// The sentences of a passage the model is given: as much as the style wants and the window holds.
-    /// `reserved` tokens are taken already.
-    pub fn material(&self, passage: &Passage, reserved: usize) -> Vec<usize> {
-        let instructions = self
-            .style
-            .summary
+    /// Summaries of all chapters. One without two sentences that hold is tried once more.
+    pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
+        let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
+        let mut open = (0..passages.len()).collect::<Vec<_>>();
+        for attempt in 0..ATTEMPTS {
+            let groups = open
+                .iter()
+                .map(|&place| self.readings(&passages[place], place, attempt))
+                .collect::<Vec<_>>();
+            for (&place, more) in open.iter().zip(self.read("Writing", groups, attempt)?) {
+                answers[place].extend(more);
+            }
+            open.retain(|&place| {
+                let held = ground::choose(&passages[place], &answers[place], self.rules);
+                held.is_none_or(|held| held.len() < ground::SENTENCES)
+            });
+        }
+        let draft = |(passage, answers): (&Passage, Vec<Answer>)| {
+            let mut given = answers
+                .iter()
+                .flat_map(|a| a.reading.clone())
+                .collect::<Vec<_>>();
+            given.sort_unstable();
+            given.dedup();
+            Draft {
+                held: ground::choose(passage, &answers, self.rules).unwrap_or_default(),
+                given,
+            }
+        };
+        Ok(passages.iter().zip(answers).map(draft).collect())
+    }
+
+    /// What is asked about a chapter: every reading, with its requests.
+    fn readings(
+        &self,
+        passage: &Passage,
+        place: usize,
+        attempt: usize,
+    ) -> Vec<(Reading, Vec<Request>)> {
+        let budget = self.budget(&self.style.summary);
+        let readings = readings(
+            passage,
+            &self.style,
+            self.options.effort,
+            attempt,
+            budget,
+            |text| self.llm.count(text),
+        );
+        let samplings = self.samplings(place + attempt * RETRIED);
+        let request = |reading: Reading| {
+            let source = self.style.source(passage.sentences, &reading);
+            (reading, self.style.summaries(&source, &samplings))
+        };
+        readings.into_iter().map(request).collect()
+    }
+
+    /// A summary of the whole from what its chapters say, of which `room` tokens can be read; `None` where nothing holds.
+    pub fn overview(&self, parts: &Passage) -> Result<Option<Vec<Held>>> {
+        let budget = self
+            .budget(std::slice::from_ref(&self.style.overview))
+            .max(LEAST_OVERVIEW);
+        let reading = parts.material(budget, |text| self.llm.count(text));
+        let source = self.style.source(parts.sentences, &reading);
+        let requests = self.style.overviews(&source, &self.samplings(OVERVIEW));
+        if requests.is_empty() {
+            return Ok(None);
+        }
+        // A failure here loses nothing: the chapters' own sentences stand for the whole then.
+        let answers = self.read("Overview", vec![vec![(reading, requests)]], 0);
+        let answers = answers.unwrap_or_default();
+        let rules = Rules {
+            quotes: false,
+            ..self.rules
+        };
+        let held = answers
+            .iter()
+            .find_map(|answers| ground::choose(parts, answers, rules));
+        // One sentence may do for a chapter; the whole needs more.
+        Ok(held.filter(|held| held.len() == ground::SENTENCES))
+    }
+
+    /// What may become the titles of chapters, from their summaries and their own phrases.
+    pub fn titles(
+        &self,
+        passages: &[Passage],
+        summaries: &[String],
+    ) -> Result<Vec<Vec<Candidate>>> {
+        let groups = summaries
+            .iter()
+            .enumerate()
+            .map(|(place, summary)| self.style.titles(summary, &self.samplings(place)));
+        // A failure here loses nothing either: there are always phrases.
+        let answers = self.ask("Titles", groups.collect()).unwrap_or_default();
+        let answers = answers
+            .iter()
+            .map(Vec::as_slice)
+            .chain(std::iter::repeat(&[][..]));
+        let mut titles = passages
+            .iter()
+            .zip(answers)
+            .map(|(passage, answers)| candidates(passage, answers))
+            .collect::<Vec<_>>();
+        self.learn(titles.iter().flatten().map(|title| &title.text))?;
+        for title in titles.iter_mut().flatten() {
+            title.embedding = self.embedding(&title.text);
+        }
+        Ok(titles)
+    }
+
+    /// Tokens of source there is room for beside a question and its answer, at most as many as the style wants.
+    fn budget(&self, questions: &[String]) -> usize {
+        let question = questions
             .iter()
             .map(|question| self.llm.count(question))
-            .max()
-            .unwrap_or(0)
-            + TEMPLATE_TOKENS;
-        let room = self
-            .llm
-            .window()
-            .saturating_sub(instructions + self.style.answer);
-        let budget = self.style.material.min(room).saturating_sub(reserved);
-        passage.material(budget, |text| self.count(text))
+            .max();
+        let taken = question.unwrap_or(0) + TEMPLATE_TOKENS + self.style.answer;
+        self.style
+            .material
+            .min(self.llm.window().saturating_sub(taken))
     }
 
-    pub fn count(&self, text: &str) -> usize {
-        self.llm.count(text)
-    }
-
-    pub fn samplings(&self, place: usize) -> Vec<Sampling> {
+    fn samplings(&self, place: usize) -> Vec<Sampling> {
+        let draws = match self.options.effort {
+            Effort::Fast => 0,
+            _ => self.style.draws,
+        };
         let Options {
             seed, temperature, ..
         } = *self.options;
-        self.style.samplings(seed, place, temperature)
+        self.style.samplings(seed, place, temperature, draws)
     }
 
-    pub fn generate(&self, stage: &str, requests: &[Request]) -> Result<Vec<String>> {
-        let bar = self.progress.bar(stage, 0, "tokens");
-        self.llm.generate(requests, &mut |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        })
-    }
-
-    /// What each answer claims, with embeddings.
-    pub fn claims(&self, answers: &[impl AsRef<str>]) -> Result<Vec<Vec<Claim>>> {
-        let texts = answers
-            .iter()
-            .map(|answer| ground::claims(answer.as_ref()))
-            .collect::<Vec<_>>();
-        self.learn(texts.iter().flatten())?;
-        let claim = |text: String| Claim {
-            embedding: self.embedding(&text),
-            text,
+    /// Asks all that is to be read, per chapter, and embeds what the answers claim.
+    fn read(
+        &self,
+        stage: &str,
+        groups: Vec<Vec<(Reading, Vec<Request>)>>,
+        attempt: usize,
+    ) -> Result<Vec<Vec<Answer>>> {
+        let mut readings = Vec::new();
+        let mut requests = Vec::new();
+        for group in groups {
+            let (own, asked): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            readings.push(
+                own.into_iter()
+                    .zip(asked.iter().map(Vec::len))
+                    .collect::<Vec<_>>(),
+            );
+            requests.push(asked.into_iter().flatten().collect::<Vec<_>>());
+        }
+        if requests.iter().all(Vec::is_empty) {
+            return Ok(readings.iter().map(|_| Vec::new()).collect());
+        }
+        let stage = if attempt == 0 { stage } else { "Rewriting" };
+        let texts = self.ask(stage, requests)?;
+        let mut answers = Vec::new();
+        for (readings, texts) in readings.into_iter().zip(texts) {
+            let mut texts = texts.into_iter().map(|text| ground::claims(&text));
+            let mut own = Vec::new();
+            for (reading, count) in readings {
+                own.extend(
+                    texts
+                        .by_ref()
+                        .take(count)
+                        .map(|claims| (reading.clone(), claims)),
+                );
+            }
+            answers.push(own);
+        }
+        self.learn(answers.iter().flatten().flat_map(|(_, claims)| claims))?;
+        let answer = |(reading, claims): (Reading, Vec<String>)| Answer {
+            reading,
+            claims: claims
+                .into_iter()
+                .map(|text| Claim {
+                    embedding: self.embedding(&text),
+                    text,
+                })
+                .collect(),
         };
-        Ok(texts
-            .into_iter()
-            .map(|answer| answer.into_iter().map(claim).collect())
+        let answers = answers.into_iter();
+        Ok(answers
+            .map(|own| own.into_iter().map(answer).collect())
             .collect())
+    }
+
+    /// Answers to groups of requests, all in one batch. Where that fails, each group is asked by itself, and what fails then has no
+    /// answers; an error, if none has.
+    fn ask(&self, stage: &str, groups: Vec<Vec<Request>>) -> Result<Vec<Vec<String>>> {
+        let bar = self.progress.bar(stage, 0, "tokens");
+        let generate = |requests: &[Request]| {
+            self.llm.generate(requests, &mut |done, total| {
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+            })
+        };
+        let all = groups.iter().flatten().cloned().collect::<Vec<_>>();
+        if all.is_empty() {
+            return Ok(groups.iter().map(|_| Vec::new()).collect());
+        }
+        let error = match generate(&all) {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                let counts = groups.iter().map(Vec::len);
+                return Ok(counts
+                    .map(|count| answers.by_ref().take(count).collect())
+                    .collect());
+            }
+            Err(error) => error,
+        };
+        let mut failed = 0;
+        let answers = groups.iter().map(|group| {
+            generate(group).unwrap_or_else(|_| {
+                failed += 1;
+                Vec::new()
+            })
+        });
+        let answers = answers.collect::<Vec<_>>();
+        if failed == groups.len() {
+            return Err(error);
+        }
+        if failed > 0 {
+            self.progress.note(&format!(
+                "{failed} of {} chapters could not be written, and are quoted: {error:#}",
+                groups.len()
+            ));
+        }
+        Ok(answers)
     }
 
     /// Embeds all texts not met before, together.
@@ -117,66 +319,21 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// How often a chapter is tried before it is quoted.
+const ATTEMPTS: usize = 2;
+
+/// Places from which draws take their seeds: chapters count from 0, tried again from here.
+const RETRIED: usize = 1 << 24;
+const OVERVIEW: usize = u16::MAX as usize;
+
 /// Room for a chat template's own tokens.
 const TEMPLATE_TOKENS: usize = 64;
 
-/// What there is to choose from for a chapter.
-pub struct Draft {
-    pub answers: Vec<Vec<Claim>>,
-    pub titles: Vec<Candidate>,
-}
-
-/// Asks for summaries and titles of all chapters in one batch, and embeds what comes back.
-pub fn draft(passages: &[Passage], writer: &Writer) -> Result<Vec<Draft>> {
-    let mut requests = Vec::new();
-    // The same for every chapter.
-    let mut titles_asked = 0;
-    for (place, passage) in passages.iter().enumerate() {
-        let source = writer
-            .style
-            .source(passage.sentences, &writer.material(passage, 0));
-        let essence = writer
-            .style
-            .source(passage.sentences, &passage.quotes(ground::SENTENCES));
-        let samplings = writer.samplings(place);
-        requests.extend(writer.style.summaries(&source, &samplings));
-        let for_titles = writer.style.titles(&essence, &samplings);
-        titles_asked = for_titles.len();
-        requests.extend(for_titles);
-    }
-    let answers = writer.generate("Writing", &requests)?;
-    let per_chapter = answers.len() / passages.len();
-    let (mut summaries, mut titles) = (Vec::new(), Vec::new());
-    for (passage, answers) in passages.iter().zip(answers.chunks(per_chapter)) {
-        let (for_summary, for_title) = answers.split_at(per_chapter - titles_asked);
-        let parts = for_summary.iter().map(|answer| prompt::parts(answer));
-        let (texts, below): (Vec<_>, Vec<_>) = parts.unzip();
-        summaries.push(texts);
-        let for_title = for_title.iter().map(String::as_str);
-        let for_title = for_title.chain(below.into_iter().flatten());
-        titles.push(title_candidates(passage, for_title));
-    }
-    writer.learn(titles.iter().flatten().map(|title| &title.text))?;
-    for title in titles.iter_mut().flatten() {
-        title.embedding = writer.embedding(&title.text);
-    }
-    let drafts = summaries
-        .into_iter()
-        .zip(titles)
-        .map(|(summaries, titles)| {
-            Ok(Draft {
-                answers: writer.claims(&summaries)?,
-                titles,
-            })
-        });
-    drafts.collect()
-}
+/// Tokens of chapters' summaries that any model reads for the whole.
+const LEAST_OVERVIEW: usize = 250;
 
 /// What may become a chapter's title, still without embeddings.
-fn title_candidates<'t>(
-    passage: &Passage,
-    answers: impl Iterator<Item = &'t str>,
-) -> Vec<Candidate> {
+fn candidates(passage: &Passage, answers: &[String]) -> Vec<Candidate> {
     let source = Source::of(passage);
     let candidate = |text, form, worth| Candidate {
         text,
@@ -184,7 +341,9 @@ fn title_candidates<'t>(
         form,
         worth,
     };
-    let written = answers.filter_map(|answer| title::tidy(answer, &source));
+    let written = answers
+        .iter()
+        .filter_map(|answer| title::tidy(answer, &source));
     let phrases = phrase::phrases(passage).into_iter();
     written
         .map(|text| candidate(text, Form::Written, 0.))

@@ -7,8 +7,12 @@ use candle_core::Device;
 use chapterize::chapters::Count;
 use chapterize::chapters::embed::MiniLm;
 use chapterize::engine::Engine;
+use chapterize::engine::adapter::Adapter;
+use chapterize::engine::checkpoint::Checkpoint;
 use chapterize::ground::Source;
 use chapterize::progress::Progress;
+use chapterize::prompt::Style;
+use chapterize::reading::Effort;
 use chapterize::registry::{self, ENCODER, STARTER};
 use chapterize::summarize::{Models, Options, summarize};
 use chapterize::summary::{Method, Provenance, Summary};
@@ -36,22 +40,38 @@ fn provenance() -> Provenance {
     }
 }
 
+/// The starter with its adapter, and how it is asked then.
+fn adapted() -> (Engine, Style) {
+    let own = registry::adapter(STARTER).unwrap();
+    let adapter = Adapter::from_bytes("the starter's", own.config, own.weights).unwrap();
+    let mut checkpoint = Checkpoint::open(&models::files(STARTER)[0]).unwrap();
+    checkpoint.adapt(adapter).unwrap();
+    let engine = Engine::new(&checkpoint, &Device::Cpu).unwrap();
+    (engine, toml::from_str(own.prompt).unwrap())
+}
+
 /// Summaries of a transcript, one per count; `write` also asks for titles and summaries.
 fn summaries(name: &str, counts: &[Count], write: bool) -> Vec<Summary> {
     let _turn = models::turn();
     let window = registry::find(ENCODER).unwrap().window;
     let encoder = MiniLm::load(&models::files(ENCODER), window, &Device::Cpu).unwrap();
-    let engine = write.then(|| Engine::load(&models::files(STARTER)[0], &Device::Cpu).unwrap());
+    let writer = write.then(adapted);
     let run = |count: &Count| {
         let models = Models {
             encoder: &encoder,
-            writer: engine.as_ref().map(|engine| (engine as _, provenance())),
+            writer: writer
+                .as_ref()
+                .map(|(engine, _)| (engine as _, provenance())),
         };
         let options = Options {
             count: *count,
             seed: 0,
             temperature: 0.3,
-            style: registry::find(STARTER).unwrap().prompt,
+            style: writer
+                .as_ref()
+                .map_or_else(Style::default, |(_, style)| style.clone()),
+            effort: Effort::Balanced,
+            language: None,
         };
         summarize(transcript(name), &models, &options, Progress::hidden()).unwrap()
     };

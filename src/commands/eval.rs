@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use super::summarize::parse_model;
 use super::weights::Weights;
 use super::{print, report};
+use crate::chapters::Count;
 use crate::chapters::embed::MiniLm;
 use crate::cli::Eval;
 use crate::engine::device;
@@ -16,16 +17,13 @@ use crate::eval::{self, Item, Text, Tools, WAYS};
 use crate::hub::Hub;
 use crate::progress::Progress;
 use crate::registry::{self, ENCODER};
-use crate::summarize::Models;
+use crate::summarize::{Models, Options};
 use crate::summary::Provenance;
-
-/// Of the sampled candidates, as `summarize` has it.
-const TEMPERATURE: f32 = 0.3;
 
 /// Runs the command. `false` where a file or passage failed; the others are in the table nevertheless.
 pub fn run(args: &Eval) -> Result<bool> {
     let progress = Progress::new(args.quiet);
-    let model = parse_model(&args.model)?;
+    let model = parse_model(&args.writing.model)?;
     let mut fine = true;
     let mut items = Vec::new();
     for path in &args.data {
@@ -41,10 +39,10 @@ pub fn run(args: &Eval) -> Result<bool> {
         return Ok(false);
     }
     let items = spread(items, args.limit);
-    let opened = device::open(args.device)?;
-    let hub = Hub::from_env(args.offline)?;
+    let opened = device::open(args.writing.device)?;
+    let hub = Hub::from_env(args.writing.offline)?;
     let weights = Weights::get(&model, &hub, progress)?;
-    let loaded = weights.load(args.adapter.as_deref(), &opened.device)?;
+    let loaded = weights.load(args.writing.adapter.as_deref(), &opened.device)?;
     let plain = weights.load(Some(Path::new("none")), &opened.device)?;
     let encoder = registry::find(ENCODER)?;
     let files = hub.get(&encoder.wanted()?, progress)?.paths();
@@ -60,9 +58,16 @@ pub fn run(args: &Eval) -> Result<bool> {
             writer: Some((&loaded.engine, Provenance::default())),
         },
         plain: &plain.engine,
-        style: loaded.style,
-        seed: args.seed,
-        temperature: TEMPERATURE,
+        options: Options {
+            count: Count::Exactly(1),
+            seed: args.writing.seed,
+            temperature: args.writing.temperature,
+            style: loaded
+                .style
+                .with(args.writing.prompt_file.as_deref(), args.writing.candidates)?,
+            effort: args.writing.effort,
+            language: args.writing.language,
+        },
     };
     let texts = all_texts(&items, &tools, progress, &mut fine);
     if let Some(path) = &args.texts {

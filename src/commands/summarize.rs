@@ -22,8 +22,8 @@ use crate::transcript::{self, Transcript};
 /// Runs the command. `false` where some input failed; the others are done nevertheless.
 pub fn run(args: &Summarize) -> Result<bool> {
     let progress = Progress::new(args.quiet);
-    let model = parse_model(&args.model)?;
-    if let Some(note) = model.note(&args.model) {
+    let model = parse_model(&args.writing.model)?;
+    if let Some(note) = model.note(&args.writing.model) {
         progress.note(&note);
     }
     let mut output = Output::new(args.output.as_deref(), args.format.extension(), &args.files)?;
@@ -87,8 +87,8 @@ impl Tools {
         if args.fake_models {
             return Ok(Self::fake(args));
         }
-        let opened = device::open(args.device)?;
-        let hub = Hub::from_env(args.offline)?;
+        let opened = device::open(args.writing.device)?;
+        let hub = Hub::from_env(args.writing.offline)?;
         let encoder = registry::find(ENCODER)?;
         let weights = match args.boundaries_only {
             true => None,
@@ -134,8 +134,8 @@ impl Tools {
             adapter: None,
             encoder: "fake".into(),
             device: "cpu".into(),
-            seed: args.seed,
-            temperature: args.temperature,
+            seed: args.writing.seed,
+            temperature: args.writing.temperature,
             prompt_hash: style.hash(),
         };
         let writer: Option<Writer> = match args.boundaries_only {
@@ -161,9 +161,11 @@ impl Tools {
         };
         let options = Options {
             count: args.count(),
-            seed: args.seed,
-            temperature: args.temperature,
+            seed: args.writing.seed,
+            temperature: args.writing.temperature,
             style: self.style.clone(),
+            effort: args.writing.effort,
+            language: args.writing.language,
         };
         summarize(transcript, &models, &options, progress)
     }
@@ -175,8 +177,8 @@ fn writer(weights: &Weights, args: &Summarize, opened: &OpenDevice) -> Result<(W
         engine,
         style,
         adapter,
-    } = weights.load(args.adapter.as_deref(), &opened.device)?;
-    let style = style.with(args.prompt_file.as_deref(), args.candidates)?;
+    } = weights.load(args.writing.adapter.as_deref(), &opened.device)?;
+    let style = style.with(args.writing.prompt_file.as_deref(), args.writing.candidates)?;
     let (file, sha256) = weights.file()?;
     let (repo, revision) = weights.commit().unzip();
     let provenance = Provenance {
@@ -189,8 +191,8 @@ fn writer(weights: &Weights, args: &Summarize, opened: &OpenDevice) -> Result<(W
         adapter,
         encoder: ENCODER.into(),
         device: opened.name.clone(),
-        seed: args.seed,
-        temperature: args.temperature,
+        seed: args.writing.seed,
+        temperature: args.writing.temperature,
         prompt_hash: style.hash(),
     };
     Ok(((Box::new(engine), provenance), style))

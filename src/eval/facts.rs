@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 
+use crate::numbers::{numbers_claimed, numbers_mentioned};
 use crate::transcript::split;
-use crate::words::{is_stopword, numbers_claimed, numbers_mentioned};
+use crate::words::is_stopword;
 
 /// Names and numbers of a text that are not in `said`, the passage with the names of its speakers.
 pub fn unsupported(text: &str, said: &str) -> Vec<String> {

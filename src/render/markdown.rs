@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Layout;
-use crate::summary::{Chapter, Summary};
+use crate::summary::{Chapter, Evidence, Summary};
 use crate::transcript::time;
 
 pub fn render(summary: &Summary, layout: Layout) -> String {
@@ -23,7 +23,9 @@ fn wrap(text: &str, width: usize) -> String {
         if line.starts_with('#') {
             wrapped.push_str(line);
         } else {
-            wrapped.push_str(&textwrap::fill(line, width));
+            let hang = if line.starts_with("- ") { "  " } else { "" };
+            let options = textwrap::Options::new(width).subsequent_indent(hang);
+            wrapped.push_str(&textwrap::fill(line, options));
         }
         wrapped.push('\n');
     }
@@ -46,14 +48,24 @@ fn write(out: &mut String, summary: &Summary, evidence: bool) -> std::fmt::Resul
     writeln!(out, "{}", facts.join(", "))?;
     if let Some(overview) = &summary.summary {
         writeln!(out, "\n{}", escape(overview))?;
+        if evidence && !summary.summary_evidence.is_empty() {
+            writeln!(out, "\n{}", said_at(&summary.summary_evidence))?;
+        }
     }
-    if summary.summary.is_none() {
+    if summary.summary.is_none() || !summary.key_points.is_empty() {
         writeln!(out)?;
+    }
+    for point in &summary.key_points {
+        let place = match point.evidence.start {
+            Some(start) => time::short(start),
+            None => format!("chapter {}:", point.chapter + 1),
+        };
+        writeln!(out, "- {place} {}", escape(&point.text))?;
     }
     for (number, chapter) in (1..).zip(&summary.chapters) {
         write_chapter(out, number, chapter)?;
         if evidence && !chapter.evidence.is_empty() {
-            writeln!(out, "\n{}", said_at(chapter))?;
+            writeln!(out, "\n{}", said_at(&chapter.evidence))?;
         }
     }
     Ok(())
@@ -76,9 +88,9 @@ fn write_chapter(out: &mut String, number: usize, chapter: &Chapter) -> std::fmt
     )
 }
 
-/// Where the sentences were said on which a chapter's summary rests, in their order there: `Said at 4:12, 6:30.`
-fn said_at(chapter: &Chapter) -> String {
-    let mut evidence = chapter.evidence.iter().collect::<Vec<_>>();
+/// Where the sentences were said on which a summary rests, in their order there: `Said at 4:12, 6:30.`
+fn said_at(evidence: &[Evidence]) -> String {
+    let mut evidence = evidence.iter().collect::<Vec<_>>();
     evidence.sort_by_key(|evidence| evidence.first_cue);
     let places = evidence.iter().map(|evidence| match evidence.start {
         Some(start) => time::short(start),
@@ -86,7 +98,8 @@ fn said_at(chapter: &Chapter) -> String {
     });
     let mut places = places.collect::<Vec<_>>();
     places.dedup();
-    let at = if chapter.start.is_some() { "at" } else { "in" };
+    let timed = evidence.iter().any(|evidence| evidence.start.is_some());
+    let at = if timed { "at" } else { "in" };
     format!("Said {at} {}.", places.join(", "))
 }
 
@@ -111,7 +124,7 @@ fn count(n: usize, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{Coverage, Evidence, Method, SourceInfo};
+    use crate::summary::{Coverage, KeyPoint, Method, SourceInfo};
 
     fn summary() -> Summary {
         Summary {
@@ -122,9 +135,12 @@ mod tests {
                 duration: Some(3725.4),
                 cues: 2,
                 words: 1,
+                language: Some("en"),
             },
             model: None,
             summary: Some("All of it.".into()),
+            summary_evidence: Vec::new(),
+            key_points: Vec::new(),
             chapters: vec![Chapter {
                 start: Some(62.),
                 end: Some(3725.4),
@@ -134,11 +150,9 @@ mod tests {
                 summary: Some("It fell.".into()),
                 method: Method::Generated,
                 evidence: Vec::new(),
+                coverage: Coverage::default(),
             }],
-            coverage: Coverage {
-                cues: 2,
-                covered: 2,
-            },
+            coverage: Coverage::default(),
         }
     }
 
@@ -154,6 +168,7 @@ mod tests {
     fn evidence_is_where_it_was_said() {
         let evidence = |first_cue, start| Evidence {
             sentence: 0,
+            last_sentence: 0,
             first_cue,
             last_cue: first_cue,
             start,
@@ -176,6 +191,33 @@ mod tests {
         );
         let text = shown([None, None], None);
         assert!(text.ends_with("\n\nSaid in cue 0, cue 1.\n"), "{text}");
+    }
+
+    #[test]
+    fn key_points_are_a_list_with_times() {
+        let mut summary = summary();
+        let evidence = Evidence {
+            sentence: 0,
+            last_sentence: 0,
+            first_cue: 0,
+            last_cue: 0,
+            start: Some(70.),
+            score: 0.5,
+        };
+        summary.key_points = vec![KeyPoint {
+            text: "The weight fell.".into(),
+            chapter: 0,
+            evidence,
+        }];
+        let layout = Layout {
+            width: Some(12),
+            ..Layout::default()
+        };
+        let text = render(&summary, layout);
+        assert!(
+            text.contains("All of it.\n\n- 1:10 The\n  weight\n  fell.\n\n## "),
+            "{text}"
+        );
     }
 
     #[test]
