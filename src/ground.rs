@@ -13,6 +13,7 @@ use crate::language::Language;
 use crate::numbers::{numbers_claimed, numbers_mentioned};
 use crate::reading::Reading;
 use crate::transcript::{Sentence, has_stop, split};
+use crate::trust::{self, Signs, asks};
 use crate::words::{
     content, is_first_or_second_person, is_reporting, is_stopword, points_back, stem,
     without_conjunction, words,
@@ -31,12 +32,12 @@ const LEAST_WORDS: usize = 12;
 /// Longest sentence kept, in words.
 const LONGEST: usize = 45;
 
-/// What a passage says, as sets to look up.
+/// What a passage says, to be looked up.
 pub struct Source {
     stems: HashSet<String>,
     numbers: HashSet<String>,
-    /// The content words of each text.
-    texts: Vec<HashSet<String>>,
+    /// The content words of each text, in order.
+    texts: Vec<Vec<String>>,
     speakers: HashSet<String>,
     /// The content words of their names.
     named: HashSet<String>,
@@ -47,16 +48,16 @@ impl Source {
     pub fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut stems = HashSet::new();
         let mut numbers = HashSet::new();
-        let mut sets = Vec::new();
+        let mut contents = Vec::new();
         for text in texts {
             stems.extend(words(text).map(|word| stem(&word)));
             numbers.extend(numbers_mentioned(text));
-            sets.push(content(text).collect());
+            contents.push(content(text).collect());
         }
         Self {
             stems,
             numbers,
-            texts: sets,
+            texts: contents,
             speakers: HashSet::new(),
             named: HashSet::new(),
         }
@@ -89,6 +90,12 @@ impl Source {
         }
     }
 
+    /// With more texts that are taken for said: sentences that were checked.
+    pub fn and<'a>(mut self, texts: impl Iterator<Item = &'a str>) -> Self {
+        self.texts.extend(texts.map(|text| content(text).collect()));
+        self
+    }
+
     /// A text without the name of a speaker and a colon before it: a model that was shown a dialogue may go on with it.
     pub fn without_speaker<'t>(&self, text: &'t str) -> &'t str {
         match text.split_once(':') {
@@ -106,7 +113,7 @@ impl Source {
                 let words = content(clause).filter(|word| !self.is_frame(word));
                 let words = words.collect::<Vec<_>>();
                 let shared =
-                    |set: &HashSet<String>| words.iter().filter(|w| set.contains(*w)).count();
+                    |said: &Vec<String>| words.iter().filter(|word| said.contains(word)).count();
                 let most = self.texts.iter().map(shared).max().unwrap_or(0);
                 if words.is_empty() {
                     1.
@@ -135,7 +142,8 @@ impl Source {
     /// Whether everything a sentence says stands in the source, in which `speaker` says what is nearest to it.
     fn holds(&self, text: &str, speaker: Option<&str>, rules: Rules) -> bool {
         self.without_speaker(text) == text
-            && self.invented(text).is_none()
+            && self.invented_number(text).is_none()
+            && (rules.nouns_are_capitalized() || self.invented_name(text).is_none())
             && !self.loses_names(text)
             && !self.is_misattributed(text, speaker)
             && rules
@@ -154,13 +162,27 @@ impl Source {
 
     /// The first name or number in a text that the source never mentions.
     pub fn invented(&self, text: &str) -> Option<String> {
-        if let Some(number) = numbers_claimed(text)
-            .into_iter()
-            .find(|number| !self.numbers.contains(number))
-        {
-            return Some(number);
-        }
+        self.invented_number(text)
+            .or_else(|| self.invented_name(text))
+    }
+
+    fn invented_number(&self, text: &str) -> Option<String> {
+        let mut numbers = numbers_claimed(text).into_iter();
+        numbers.find(|number| !self.numbers.contains(number))
+    }
+
+    fn invented_name(&self, text: &str) -> Option<String> {
         names(text).find(|name| !words(name).all(|word| self.says(&word)))
+    }
+
+    /// Whether one text of the source has the content words of this one in the same order: who does what to whom is not turned
+    /// round then.
+    pub fn tells_in_order(&self, text: &str) -> bool {
+        let wanted = content(text).collect::<Vec<_>>();
+        self.texts.iter().any(|said| {
+            let mut said = said.iter();
+            wanted.iter().all(|word| said.any(|other| other == word))
+        })
     }
 
     /// The part of a text's content words that occur in the source, 0 to 1.
@@ -225,11 +247,14 @@ pub fn claims(answer: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether some four words in a row come twice: a small model that has lost its thread goes in circles.
+/// Whether some four words in a row come twice, or two of them at once: a small model that has lost its thread goes in circles.
 fn repeats_itself(sentence: &str) -> bool {
     let words = words(sentence).collect::<Vec<_>>();
     let mut seen = HashSet::new();
-    words.windows(4).any(|four| !seen.insert(four))
+    let stutters = |four: &[String]| four[..2] == four[2..];
+    words
+        .windows(4)
+        .any(|four| stutters(four) || !seen.insert(four))
 }
 
 /// What the model wrote about what it was given to read.
@@ -248,7 +273,7 @@ pub struct Held {
     /// Cosine of the claim and the one of them nearest to it.
     pub support: f32,
     /// How good it is, for choosing.
-    worth: f32,
+    pub worth: f32,
 }
 
 /// How an answer is checked.
@@ -262,6 +287,14 @@ pub struct Rules {
     pub language: Option<(Language, Language)>,
     /// Whether that is another language than the passage's: its words cannot be looked for there then, only names and numbers.
     pub translates: bool,
+}
+
+impl Rules {
+    /// Whether names cannot be told from other words that the source need not have.
+    fn nouns_are_capitalized(&self) -> bool {
+        let wanted = self.language.map(|(wanted, _)| wanted);
+        self.translates && wanted.is_some_and(Language::capitalizes_nouns)
+    }
 }
 
 /// The best of what several answers say: of each, the sentences that hold; of those, the answer that says most, filled up from
@@ -294,6 +327,18 @@ pub fn choose(passage: &Passage, answers: &[Answer], rules: Rules) -> Option<Vec
     (told >= LEAST_WORDS).then_some(best)
 }
 
+/// What it counts for choosing a report that it can be trusted, against that it is to the point.
+const TRUST: f32 = 0.25;
+
+/// How much a report says, 0.4 to 1: a short one can be very much to the point and still say little, and a question says nothing.
+fn says(text: &str) -> f32 {
+    let words = text.split_whitespace().count();
+    let asks = if asks(text) { QUESTION } else { 1. };
+    asks * (0.5 + 0.5 * (words as f32 / 24.).min(1.))
+}
+
+const QUESTION: f32 = 0.8;
+
 /// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
 const VARIETY: f32 = 0.4;
 
@@ -325,6 +370,11 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
             && kept.iter().all(|other| !alike(claim, &other.claim));
         if before_is_kept {
             let relevance = cosine(&claim.embedding, &passage.focus);
+            let trust = trust(passage, answer, claim, support, rules);
+            if trust.is_some_and(|trust| trust < trust::LEAST) {
+                before_is_kept = false;
+                continue;
+            }
             kept.push(Held {
                 claim: claim.clone(),
                 evidence: match (rules.quotes, &answer.reading[..]) {
@@ -332,7 +382,10 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
                     _ => nearest..nearest + 1,
                 },
                 support,
-                worth: 0.5 * support + 0.5 * relevance,
+                worth: match trust {
+                    Some(trust) => TRUST * trust + (1. - TRUST) * relevance * says(&claim.text),
+                    None => 0.5 * support + 0.5 * relevance,
+                },
             });
         }
     }
@@ -349,6 +402,22 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
         kept.remove(worst);
     }
     kept
+}
+
+/// How far the report of a quote can be trusted; `None` where something else was read, or is told in another language.
+fn trust(
+    passage: &Passage,
+    answer: &Answer,
+    claim: &Claim,
+    support: f32,
+    rules: Rules,
+) -> Option<f32> {
+    let sentences = answer.reading.iter().map(|&i| &passage.sentences[i]);
+    let speaker = sentences.clone().next()?.speaker.as_deref();
+    let quote = sentences.map(|sentence| sentence.text.as_str());
+    let quote = quote.collect::<Vec<_>>().join(" ");
+    let signs = || Signs::of(&claim.text, &quote, speaker, support);
+    (rules.quotes && !rules.translates).then(|| signs().trust())
 }
 
 fn alike(a: &Claim, b: &Claim) -> bool {
@@ -449,7 +518,7 @@ mod tests {
     #[test]
     fn only_whole_sentences_about_somebody_are_claims() {
         let answer = "The clock is old. I like it a lot. Is it not very old? It is the clock of the \
-                      clock of the clock of the town. It was wound by hand until the\n\nNote: ignore this.";
+                      clock of the clock of the town. It strikes at midnight at midnight. It was wound by hand until the\n\nNote: ignore this.";
         assert_eq!(claims(answer), ["The clock is old."]);
     }
 
@@ -544,6 +613,6 @@ mod tests {
             "Walter Pym hat sich in Marlock dreißig Jahre lang um die Uhr im Turm gekümmert.";
         assert!(of(english, RULES) && !of(english, rules));
         assert!(of(translated, rules) && !of(translated, RULES));
-        assert!(!of(&translated.replace("Pym", "Schmidt"), rules));
+        assert!(!of(&translated.replace("Jahre", "14 Jahre"), rules));
     }
 }

@@ -29,6 +29,11 @@ impl Language {
         own == other || found.is_none_or(|found| found == own)
     }
 
+    /// Whether every noun is written with a capital, as names are.
+    pub fn capitalizes_nouns(self) -> bool {
+        ["de", "lb"].contains(&self.code())
+    }
+
     /// Of two letters where there is one, else of three: `en`, `gsw`.
     pub fn code(self) -> &'static str {
         self.0.to_639_1().unwrap_or_else(|| self.0.to_639_3())

@@ -35,5 +35,6 @@ pub mod summarize;
 pub mod summary;
 pub mod title;
 pub mod transcript;
+pub mod trust;
 pub mod words;
 pub mod writer;

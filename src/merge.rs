@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
+use crate::ground::Held;
 use crate::summarize::{evidence_of, quote};
 use crate::summary::{Evidence, KeyPoint};
 use crate::transcript::Sentence;
@@ -57,7 +58,12 @@ const KEY_POINTS: usize = 5;
 const LEAST_CHAPTERS: usize = 5;
 
 /// A summary of the whole, and its key points: from the parts that are most central to all of them.
-pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Result<Whole> {
+pub fn whole(
+    document: &Passage,
+    opening: &[Held],
+    parts: &Parts,
+    writer: &Writer,
+) -> Result<Whole> {
     let all = 0..parts.sentences.len();
     // What is central to the document counts, not what is central to the few sentences chosen from it.
     let passage = Passage {
@@ -65,7 +71,7 @@ pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Result<Whole
         ..Passage::new(&parts.sentences, &parts.embeddings, all)
     };
     let mut used = HashSet::new();
-    let (summary, evidence) = overview(document, &passage, parts, writer, &mut used)?;
+    let (summary, evidence) = overview(document, opening, &passage, parts, writer, &mut used)?;
     Ok(Whole {
         summary,
         evidence,
@@ -76,6 +82,7 @@ pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Result<Whole
 /// The summary, what carries it, and the parts it stands for (`used`).
 fn overview(
     document: &Passage,
+    opening: &[Held],
     passage: &Passage,
     parts: &Parts,
     writer: &Writer,
@@ -91,11 +98,26 @@ fn overview(
     }
     let written = parts.told.iter().filter(|told| told.written).count();
     if written >= ENOUGH {
-        let chosen = passage.central_where(INTRODUCTION, |i| parts.told[i].written);
+        let first = opening.iter().max_by(|a, b| a.worth.total_cmp(&b.worth));
+        let mut texts = Vec::new();
+        let mut evidence = Vec::new();
+        if let Some(held) = first {
+            texts.push(held.claim.text.clone());
+            evidence.push(evidence_of(
+                document.sentences,
+                held.evidence.clone(),
+                held.support,
+            ));
+        }
+        let last = evidence.first().map(|evidence| evidence.last_sentence);
+        let chosen = passage.central_where(INTRODUCTION, |i| {
+            // Not what the opening has said already.
+            parts.told[i].written && last.is_none_or(|last| parts.told[i].evidence.sentence > last)
+        });
         used.extend(&chosen);
-        let texts = chosen.iter().map(|&i| parts.told[i].text.as_str());
-        let evidence = chosen.iter().map(|&i| parts.told[i].evidence.clone());
-        return Ok((texts.collect::<Vec<_>>().join(" "), evidence.collect()));
+        texts.extend(chosen.iter().map(|&i| parts.told[i].text.clone()));
+        evidence.extend(chosen.iter().map(|&i| parts.told[i].evidence.clone()));
+        return Ok((texts.join(" "), evidence));
     }
     let introduction = introduction(document);
     let evidence = introduction
@@ -125,13 +147,17 @@ fn key_points(passage: &Passage, parts: &Parts, used: &HashSet<usize>) -> Vec<Ke
     chosen.into_iter().map(point).collect()
 }
 
-/// Who opens a talk mostly says what it is about: the sentences among the first that do so best.
-fn introduction(document: &Passage) -> Vec<usize> {
+/// The beginning of a recording: who opens a talk mostly says there what it is about.
+pub fn opening<'a>(document: &Passage<'a>) -> Passage<'a> {
     let count = document.sentences.len();
-    let opening = Passage {
+    Passage {
         range: 0..OPENING.min(count.div_ceil(8)),
         focus: document.focus.clone(),
         ..*document
-    };
-    opening.introduction(INTRODUCTION)
+    }
+}
+
+/// The sentences of it that say so best.
+fn introduction(document: &Passage) -> Vec<usize> {
+    opening(document).introduction(INTRODUCTION)
 }

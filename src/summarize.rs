@@ -92,11 +92,16 @@ pub fn summarize(
         return Ok(summary);
     };
     let writer = Writer::new(*llm, models.encoder, options, spoken, progress);
-    let passages = chapters
+    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
+    let mut passages = chapters
         .iter()
         .map(|chapter| Passage::new(&sentences, &embeddings, chapter.sentences.clone()))
         .collect::<Vec<_>>();
-    let drafts = writer.summaries(&passages)?;
+    // What is said at the beginning is asked for beside the chapters, for it says what the whole is about.
+    passages.push(merge::opening(&document));
+    let mut drafts = writer.summaries(&passages)?;
+    passages.pop();
+    let opening = drafts.pop().unwrap_or_default().held;
     let mut parts = Parts::default();
     let mut texts = Vec::new();
     for (place, (passage, draft)) in passages.iter().zip(&drafts).enumerate() {
@@ -120,8 +125,7 @@ pub fn summarize(
         titles.push(title.clone());
         chapter.title = Some(title);
     }
-    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
-    let whole = merge::whole(&document, &parts, &writer)?;
+    let whole = merge::whole(&document, &opening, &parts, &writer)?;
     summary.summary = Some(whole.summary);
     summary.summary_evidence = whole.evidence;
     summary.key_points = whole.key_points;

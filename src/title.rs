@@ -16,8 +16,10 @@ const NUMBER: usize = 5;
 /// A title that is a mere phrase from the text must be this much nearer to the chapter than one the model wrote.
 const WRITTEN: f32 = 0.15;
 
-/// The part of a written title's content words that occur in the chapter, at least; names and numbers must all.
-const SAID: f32 = 0.7;
+/// The part of a written title's content words that occur in the chapter, at least; names and numbers must all. A small model
+/// has no good words of its own.
+pub const SAID: f32 = 0.7;
+pub const SAID_BY_SMALL: f32 = 1.;
 
 /// A proposal for a title.
 #[derive(Debug, Clone)]
@@ -41,8 +43,8 @@ pub enum Form {
 }
 
 /// A model's answer made into a title: one line without quotes, labels and closing stop, whose names and numbers and most other
-/// content words occur in the chapter. `None` where that cannot be.
-pub fn tidy(answer: &str, source: &Source) -> Option<String> {
+/// content words (the part `said` of them) occur in the chapter. `None` where that cannot be.
+pub fn tidy(answer: &str, source: &Source, said: f32) -> Option<String> {
     let line = answer.trim().lines().next()?;
     let line = line.strip_prefix("Title:").unwrap_or(line);
     let line = source.without_speaker(line.trim_start());
@@ -60,10 +62,18 @@ pub fn tidy(answer: &str, source: &Source) -> Option<String> {
         && !text.ends_with('?')
         && !is_first_or_second_person(&text)
         && source.invented(&text).is_none()
-        && source.words_supported(&text) >= SAID
+        && source.words_supported(&text) >= said
+        && (!tells(&text) || source.tells_in_order(&text))
         && !repeats(&text)
         && !ends_open(&text);
     fits.then(|| capitalize(&text))
+}
+
+/// Whether a title tells what somebody or something does, and does not only name it: "Why the rope broke".
+fn tells(text: &str) -> bool {
+    const OPENINGS: [&str; 7] = ["how", "what", "when", "where", "whether", "who", "why"];
+    let opening = words(text).next();
+    opening.is_some_and(|word| OPENINGS.contains(&word.as_str()))
 }
 
 /// Whether a content word comes twice.
@@ -200,10 +210,15 @@ mod tests {
             ("The Unyielding Steel", None),
             ("The rope that broke at the", None),
             ("My rope at Marlock", None),
+            (
+                "Why the rope broke at Marlock",
+                Some("Why the rope broke at Marlock"),
+            ),
+            ("Why Marlock broke the rope", None),
             ("Rope of the Rope", None),
             ("", None),
         ] {
-            assert_eq!(tidy(answer, &source()).as_deref(), title, "{answer}");
+            assert_eq!(tidy(answer, &source(), SAID).as_deref(), title, "{answer}");
         }
     }
 

@@ -16,6 +16,7 @@ use crate::prompt::Style;
 use crate::reading::{Effort, Reading, readings};
 use crate::summarize::{Llm, Options, Request};
 use crate::title::{self, Candidate, Form};
+use crate::transcript::split;
 
 /// The language model and all that is needed to ask it and to embed its answers.
 pub struct Writer<'a> {
@@ -117,7 +118,7 @@ impl<'a> Writer<'a> {
             budget,
             |text| self.llm.count(text),
         );
-        let samplings = self.samplings(place + attempt * RETRIED);
+        let samplings = self.samplings(place + attempt * RETRIED, 0);
         let request = |reading: Reading| {
             let source = self.style.source(passage.sentences, &reading);
             (reading, self.style.summaries(&source, &samplings))
@@ -132,13 +133,23 @@ impl<'a> Writer<'a> {
             .max(LEAST_OVERVIEW);
         let reading = parts.material(budget, |text| self.llm.count(text));
         let source = self.style.source(parts.sentences, &reading);
-        let requests = self.style.overviews(&source, &self.samplings(OVERVIEW));
+        let requests = self
+            .style
+            .overviews(&source, &self.samplings(OVERVIEW, SHORT_DRAWS));
         if requests.is_empty() {
             return Ok(None);
         }
         // A failure here loses nothing: the chapters' own sentences stand for the whole then.
         let answers = self.read("Overview", vec![vec![(reading, requests)]], 0);
-        let answers = answers.unwrap_or_default();
+        let mut answers = answers.unwrap_or_default();
+        // What only repeats a chapter says nothing of the whole.
+        let repeats = |claim: &Claim| {
+            let mut told = parts.sentences.iter();
+            told.any(|sentence| sentence.text == claim.text)
+        };
+        for answer in answers.iter_mut().flatten() {
+            answer.claims.retain(|claim| !repeats(claim));
+        }
         let rules = Rules {
             quotes: false,
             ..self.rules
@@ -156,10 +167,10 @@ impl<'a> Writer<'a> {
         passages: &[Passage],
         summaries: &[String],
     ) -> Result<Vec<Vec<Candidate>>> {
-        let groups = summaries
-            .iter()
-            .enumerate()
-            .map(|(place, summary)| self.style.titles(summary, &self.samplings(place)));
+        let groups = summaries.iter().enumerate().map(|(place, summary)| {
+            self.style
+                .titles(summary, &self.samplings(place, SHORT_DRAWS))
+        });
         // A failure here loses nothing either: there are always phrases.
         let answers = self.ask("Titles", groups.collect()).unwrap_or_default();
         let answers = answers
@@ -169,7 +180,8 @@ impl<'a> Writer<'a> {
         let mut titles = passages
             .iter()
             .zip(answers)
-            .map(|(passage, answers)| candidates(passage, answers))
+            .zip(summaries)
+            .map(|((passage, answers), summary)| self.candidates(passage, summary, answers))
             .collect::<Vec<_>>();
         self.learn(titles.iter().flatten().map(|title| &title.text))?;
         for title in titles.iter_mut().flatten() {
@@ -190,10 +202,11 @@ impl<'a> Writer<'a> {
             .min(self.llm.window().saturating_sub(taken))
     }
 
-    fn samplings(&self, place: usize) -> Vec<Sampling> {
+    /// `least` draws are made at least: answers that are short, or few, cost little.
+    fn samplings(&self, place: usize, least: u64) -> Vec<Sampling> {
         let draws = match self.options.effort {
             Effort::Fast => 0,
-            _ => self.style.draws,
+            _ => self.style.draws.max(least),
         };
         let Options {
             seed, temperature, ..
@@ -299,6 +312,29 @@ impl<'a> Writer<'a> {
         Ok(answers)
     }
 
+    /// What may become a chapter's title, still without embeddings.
+    fn candidates(&self, passage: &Passage, summary: &str, answers: &[String]) -> Vec<Candidate> {
+        let source = Source::of(passage).and(split(summary).into_iter());
+        let said = match self.style.reports() {
+            true => title::SAID_BY_SMALL,
+            false => title::SAID,
+        };
+        let candidate = |text, form, worth| Candidate {
+            text,
+            embedding: Embedding::new(),
+            form,
+            worth,
+        };
+        let written = answers
+            .iter()
+            .filter_map(|answer| title::tidy(answer, &source, said));
+        let phrases = phrase::phrases(passage).into_iter();
+        written
+            .map(|text| candidate(text, Form::Written, 0.))
+            .chain(phrases.map(|(text, worth)| candidate(text, Form::Phrase, worth)))
+            .collect()
+    }
+
     /// Embeds all texts not met before, together.
     fn learn<'t>(&self, texts: impl Iterator<Item = &'t String>) -> Result<()> {
         let mut known = self.known.borrow_mut();
@@ -326,27 +362,11 @@ const ATTEMPTS: usize = 2;
 const RETRIED: usize = 1 << 24;
 const OVERVIEW: usize = u16::MAX as usize;
 
+/// Draws for titles, and for the one summary of the whole.
+const SHORT_DRAWS: u64 = 4;
+
 /// Room for a chat template's own tokens.
 const TEMPLATE_TOKENS: usize = 64;
 
 /// Tokens of chapters' summaries that any model reads for the whole.
 const LEAST_OVERVIEW: usize = 250;
-
-/// What may become a chapter's title, still without embeddings.
-fn candidates(passage: &Passage, answers: &[String]) -> Vec<Candidate> {
-    let source = Source::of(passage);
-    let candidate = |text, form, worth| Candidate {
-        text,
-        embedding: Embedding::new(),
-        form,
-        worth,
-    };
-    let written = answers
-        .iter()
-        .filter_map(|answer| title::tidy(answer, &source));
-    let phrases = phrase::phrases(passage).into_iter();
-    written
-        .map(|text| candidate(text, Form::Written, 0.))
-        .chain(phrases.map(|(text, worth)| candidate(text, Form::Phrase, worth)))
-        .collect()
-}
