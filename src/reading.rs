@@ -8,12 +8,13 @@ use crate::prompt::Style;
 /// How much of each chapter the model reads, and how often it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Effort {
-    /// The most central sentences of each chapter, once
+    // No doc comments: clap would make pages of them.
+    // The most central sentences of each chapter, once.
     Fast,
-    /// More of them, and several answers to choose from
+    // More of them, and several answers to choose from.
     #[default]
     Balanced,
-    /// Every sentence of every chapter
+    // Every sentence of every chapter.
     Full,
 }
 

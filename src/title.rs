@@ -18,8 +18,8 @@ const WRITTEN: f32 = 0.15;
 
 /// The part of a written title's content words that occur in the chapter, at least; names and numbers must all. A small model
 /// has no good words of its own.
-pub const SAID: f32 = 0.7;
-pub const SAID_BY_SMALL: f32 = 1.;
+const SAID: f32 = 0.7;
+const SAID_BY_SMALL: f32 = 1.;
 
 /// A proposal for a title.
 #[derive(Debug, Clone)]
@@ -43,8 +43,8 @@ pub enum Form {
 }
 
 /// A model's answer made into a title: one line without quotes, labels and closing stop, whose names and numbers and most other
-/// content words (the part `said` of them) occur in the chapter. `None` where that cannot be.
-pub fn tidy(answer: &str, source: &Source, said: f32) -> Option<String> {
+/// content words occur in the chapter: all of them, where a small model wrote. `None` where that cannot be.
+pub fn tidy(answer: &str, source: &Source, small: bool) -> Option<String> {
     let line = answer.trim().lines().next()?;
     let line = line.strip_prefix("Title:").unwrap_or(line);
     let line = source.without_speaker(line.trim_start());
@@ -62,8 +62,9 @@ pub fn tidy(answer: &str, source: &Source, said: f32) -> Option<String> {
         && !text.ends_with('?')
         && !is_first_or_second_person(&text)
         && source.invented(&text).is_none()
-        && source.words_supported(&text) >= said
+        && source.words_supported(&text) >= if small { SAID_BY_SMALL } else { SAID }
         && (!tells(&text) || source.tells_in_order(&text))
+        && !(small && promises_a_reason(&text))
         && !repeats(&text)
         && !ends_open(&text);
     fits.then(|| capitalize(&text))
@@ -74,6 +75,11 @@ fn tells(text: &str) -> bool {
     const OPENINGS: [&str; 7] = ["how", "what", "when", "where", "whether", "who", "why"];
     let opening = words(text).next();
     opening.is_some_and(|word| OPENINGS.contains(&word.as_str()))
+}
+
+/// "Why the rope broke": small models write so whether or not somebody says why.
+fn promises_a_reason(text: &str) -> bool {
+    words(text).next().is_some_and(|word| word == "why")
 }
 
 /// Whether a content word comes twice.
@@ -93,12 +99,22 @@ fn ends_open(text: &str) -> bool {
 pub fn choose(passage: &Passage, candidates: &[Candidate], taken: &[String]) -> Option<Candidate> {
     let stems = |text: &str| words(text).map(|word| stem(&word)).collect::<HashSet<_>>();
     let taken = taken.iter().map(|title| stems(title)).collect::<Vec<_>>();
+    let is_free = |candidate: &Candidate| !taken.contains(&stems(&candidate.text));
+    // Two phrases side by side name no topic; they are for want of a title that somebody wrote.
+    let written = candidates
+        .iter()
+        .any(|c| c.form == Form::Written && is_free(c));
+    let pairs = if written {
+        Vec::new()
+    } else {
+        pairs(passage, candidates)
+    };
     let mut best = candidates
         .iter()
         // A single word is part of a title at most.
         .filter(|candidate| candidate.text.contains(' '))
-        .chain(&pairs(passage, candidates))
-        .filter(|candidate| !taken.contains(&stems(&candidate.text)))
+        .chain(&pairs)
+        .filter(|candidate| is_free(candidate))
         .max_by(|a, b| score(passage, a).total_cmp(&score(passage, b)))
         .cloned()?;
     best.text = capitalize(&best.text);
@@ -218,7 +234,7 @@ mod tests {
             ("Rope of the Rope", None),
             ("", None),
         ] {
-            assert_eq!(tidy(answer, &source(), SAID).as_deref(), title, "{answer}");
+            assert_eq!(tidy(answer, &source(), false).as_deref(), title, "{answer}");
         }
     }
 

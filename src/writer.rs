@@ -172,7 +172,9 @@ impl<'a> Writer<'a> {
                 .titles(summary, &self.samplings(place, SHORT_DRAWS))
         });
         // A failure here loses nothing either: there are always phrases.
-        let answers = self.ask("Titles", groups.collect()).unwrap_or_default();
+        let answers = self
+            .ask("Titles", &groups.collect::<Vec<_>>())
+            .unwrap_or_default();
         let answers = answers
             .iter()
             .map(Vec::as_slice)
@@ -236,7 +238,7 @@ impl<'a> Writer<'a> {
             return Ok(readings.iter().map(|_| Vec::new()).collect());
         }
         let stage = if attempt == 0 { stage } else { "Rewriting" };
-        let texts = self.ask(stage, requests)?;
+        let texts = self.ask(stage, &requests)?;
         let mut answers = Vec::new();
         for (readings, texts) in readings.into_iter().zip(texts) {
             let mut texts = texts.into_iter().map(|text| ground::claims(&text));
@@ -270,7 +272,7 @@ impl<'a> Writer<'a> {
 
     /// Answers to groups of requests, all in one batch. Where that fails, each group is asked by itself, and what fails then has no
     /// answers; an error, if none has.
-    fn ask(&self, stage: &str, groups: Vec<Vec<Request>>) -> Result<Vec<Vec<String>>> {
+    fn ask(&self, stage: &str, groups: &[Vec<Request>]) -> Result<Vec<Vec<String>>> {
         let bar = self.progress.bar(stage, 0, "tokens");
         let generate = |requests: &[Request]| {
             self.llm.generate(requests, &mut |done, total| {
@@ -315,10 +317,7 @@ impl<'a> Writer<'a> {
     /// What may become a chapter's title, still without embeddings.
     fn candidates(&self, passage: &Passage, summary: &str, answers: &[String]) -> Vec<Candidate> {
         let source = Source::of(passage).and(split(summary).into_iter());
-        let said = match self.style.reports() {
-            true => title::SAID_BY_SMALL,
-            false => title::SAID,
-        };
+        let small = self.style.reports();
         let candidate = |text, form, worth| Candidate {
             text,
             embedding: Embedding::new(),
@@ -327,7 +326,7 @@ impl<'a> Writer<'a> {
         };
         let written = answers
             .iter()
-            .filter_map(|answer| title::tidy(answer, &source, said));
+            .filter_map(|answer| title::tidy(answer, &source, small));
         let phrases = phrase::phrases(passage).into_iter();
         written
             .map(|text| candidate(text, Form::Written, 0.))
