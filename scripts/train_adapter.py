@@ -1,4 +1,4 @@
-"""Trains the starter model's adapter, in three tasks that a model of this size can learn to do without inventing:
+"""Trains the starter model's adapter, in three tasks, each small enough for a model of this size:
 
 * report: one to three sentences that somebody said in a row, made into one sentence about them;
 * title: the sentences of a chapter's summary, and a title for them;
@@ -67,7 +67,7 @@ def arguments():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=0, help="print so many examples, and train nothing")

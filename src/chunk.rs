@@ -96,21 +96,15 @@ impl<'a> Passage<'a> {
             let text = &self.sentences[i].text;
             QUOTABLE.contains(&text.split_whitespace().count()) && text.len() <= LONGEST_QUOTE
         };
-        let mut left = count;
-        let mut take = |allowed: bool| {
-            let take = allowed && left > 0;
-            left -= usize::from(take);
-            take
-        };
         let worth = |i: usize| self.quotability(i);
-        let chosen = self.central(worth, |i| take(fits(i)));
+        let chosen = self.best(count, worth, fits);
         if chosen.is_empty() {
-            return self.central(worth, |_| take(true));
+            return self.best(count, worth, |_| true);
         }
         chosen
     }
 
-    /// All sentences, in runs that fit `budget` tokens each; one that is longer stands alone, and the prompt cuts it.
+    /// All sentences, in runs that fit `budget` tokens each; one that is longer stands alone.
     pub fn parts(&self, budget: usize, count: impl Fn(&str) -> usize) -> Vec<Vec<usize>> {
         let mut parts = Vec::<Vec<usize>>::new();
         let mut left = 0;
@@ -203,39 +197,31 @@ impl<'a> Passage<'a> {
     /// mostly introduces it. They may point back, for they stand close together.
     pub fn introduction(&self, count: usize) -> Vec<usize> {
         let speaker = |i: usize| &self.sentences[i].speaker;
-        let mut left = count;
-        self.central(
-            |i| {
-                self.centrality(i)
-                    - if is_question(&self.sentences[i].text) {
-                        ASIDE
-                    } else {
-                        0.
-                    }
-            },
-            |i| {
-                let take = left > 0 && speaker(i) == speaker(self.range.start);
-                left -= usize::from(take);
-                take
-            },
+        self.best(
+            count,
+            |i| self.centrality(i) - self.question(i),
+            |i| speaker(i) == speaker(self.range.start),
         )
     }
 
     /// The `count` most central sentences of those that are `allowed`, which is asked in the order of their worth.
-    pub fn central_where(
+    pub fn central_where(&self, count: usize, allowed: impl FnMut(usize) -> bool) -> Vec<usize> {
+        self.best(count, |i| self.centrality(i), allowed)
+    }
+
+    /// The `count` sentences of most worth that are `allowed`.
+    fn best(
         &self,
         count: usize,
+        worth: impl Fn(usize) -> f32,
         mut allowed: impl FnMut(usize) -> bool,
     ) -> Vec<usize> {
         let mut left = count;
-        self.central(
-            |i| self.centrality(i),
-            |i| {
-                let take = left > 0 && allowed(i);
-                left -= usize::from(take);
-                take
-            },
-        )
+        self.central(worth, |i| {
+            let take = left > 0 && allowed(i);
+            left -= usize::from(take);
+            take
+        })
     }
 
     /// Sentences by falling worth, less what they repeat; those that `accept` takes are returned in text order.
@@ -295,9 +281,8 @@ impl<'a> Passage<'a> {
     /// The same for a sentence that will stand for itself, in its speaker's words.
     fn quotability(&self, i: usize) -> f32 {
         let text = &self.sentences[i].text;
-        let question = if is_question(text) { ASIDE } else { 0. };
         let lost = points_back(&without_conjunction(text));
-        self.centrality(i) - question - if lost { POINTS_BACK } else { 0. }
+        self.centrality(i) - self.question(i) - if lost { POINTS_BACK } else { 0. }
     }
 
     fn centrality(&self, i: usize) -> f32 {

@@ -1,8 +1,8 @@
 //! Checks what the model wrote against what was said, and keeps only what holds.
 //!
-//! A sentence is kept if every name and number in it occurs in the source, each of its clauses shares its words with one
-//! sentence of the source, its meaning is near some sentence there (said by whom it names), and it speaks about people, not as one of
-//! them.
+//! A sentence is kept if every name and number in it occurs in what the model was given to read for it, each of its clauses shares
+//! its words with one sentence there (or the quote), its meaning is near some sentence there (said by whom it names), and it speaks
+//! about people, not as one of them. The report of a quote has to be one that can be trusted ([`crate::trust`]), too.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,14 +10,11 @@ use std::ops::Range;
 use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::language::Language;
-use crate::numbers::{numbers_claimed, numbers_mentioned};
 use crate::reading::Reading;
-use crate::transcript::{Sentence, has_stop, split};
+use crate::said::Source;
+use crate::transcript::{has_stop, split};
 use crate::trust::{self, Signs, asks};
-use crate::words::{
-    content, is_first_or_second_person, is_reporting, is_stopword, points_back, stem,
-    without_conjunction, words,
-};
+use crate::words::{is_first_or_second_person, points_back, without_conjunction, words};
 
 /// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
 const MEANING_SUPPORTED: f32 = 0.45;
@@ -27,199 +24,18 @@ const REPEATED: f32 = 0.85;
 pub const SENTENCES: usize = 2;
 /// A second sentence that holds is worth more than a slightly better single one.
 const SECOND: f32 = 0.1;
+/// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
+const VARIETY: f32 = 0.4;
+/// What it counts for choosing a report that it can be trusted, against that it is to the point.
+const TRUST: f32 = 0.25;
+/// That somebody asks something says less than what is answered, by this factor.
+const QUESTION: f32 = 0.8;
+/// Words from which on a report does not say more.
+const TELLING: f32 = 24.;
 /// A summary of fewer words says less than a quote.
 const LEAST_WORDS: usize = 12;
 /// Longest sentence kept, in words.
 const LONGEST: usize = 45;
-
-/// What a passage says, to be looked up.
-pub struct Source {
-    stems: HashSet<String>,
-    numbers: HashSet<String>,
-    /// The content words of each text, in order.
-    texts: Vec<Vec<String>>,
-    speakers: HashSet<String>,
-    /// The content words of their names.
-    named: HashSet<String>,
-}
-
-impl Source {
-    /// From the texts that were said and the names of those who said them.
-    pub fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        let mut stems = HashSet::new();
-        let mut numbers = HashSet::new();
-        let mut contents = Vec::new();
-        for text in texts {
-            stems.extend(words(text).map(|word| stem(&word)));
-            numbers.extend(numbers_mentioned(text));
-            contents.push(content(text).collect());
-        }
-        Self {
-            stems,
-            numbers,
-            texts: contents,
-            speakers: HashSet::new(),
-            named: HashSet::new(),
-        }
-    }
-
-    /// Of a whole passage, sentence by sentence.
-    pub fn of(passage: &Passage) -> Self {
-        Self::of_sentences(passage.sentences[passage.range.clone()].iter())
-    }
-
-    /// Of what the model was given to read. A quote counts as one text: a report may join its sentences.
-    fn of_reading(passage: &Passage, reading: &[usize], quote: bool) -> Self {
-        let sentences = reading.iter().map(|&i| &passage.sentences[i]);
-        let mut source = Self::of_sentences(sentences);
-        if quote {
-            source.texts = vec![source.texts.into_iter().flatten().collect()];
-        }
-        source.speakers = speakers(passage.sentences[passage.range.clone()].iter());
-        source
-    }
-
-    fn of_sentences<'a>(sentences: impl Iterator<Item = &'a Sentence> + Clone) -> Self {
-        let speakers = speakers(sentences.clone());
-        let texts = sentences.map(|sentence| sentence.text.as_str());
-        let source = Self::new(texts.chain(speakers.iter().map(String::as_str)));
-        Self {
-            named: speakers.iter().flat_map(|name| content(name)).collect(),
-            speakers,
-            ..source
-        }
-    }
-
-    /// With more texts that are taken for said: sentences that were checked.
-    pub fn and<'a>(mut self, texts: impl Iterator<Item = &'a str>) -> Self {
-        self.texts.extend(texts.map(|text| content(text).collect()));
-        self
-    }
-
-    /// A text without the name of a speaker and a colon before it: a model that was shown a dialogue may go on with it.
-    pub fn without_speaker<'t>(&self, text: &'t str) -> &'t str {
-        match text.split_once(':') {
-            Some((name, rest)) if self.speakers.contains(name.trim()) => rest.trim_start(),
-            _ => text,
-        }
-    }
-
-    /// How well the worst clause of a text is carried by one text of the source: the part of its content words that
-    /// occur there, 0 to 1.
-    pub fn clause_support(&self, text: &str) -> f32 {
-        text.split([',', ';', ':', '—', '–'])
-            .map(|clause| {
-                // Who said it, and that it was said, stands in no sentence.
-                let words = content(clause).filter(|word| !self.is_frame(word));
-                let words = words.collect::<Vec<_>>();
-                let shared =
-                    |said: &Vec<String>| words.iter().filter(|word| said.contains(word)).count();
-                let most = self.texts.iter().map(shared).max().unwrap_or(0);
-                if words.is_empty() {
-                    1.
-                } else {
-                    most as f32 / words.len() as f32
-                }
-            })
-            .fold(1., f32::min)
-    }
-
-    /// Whether a text speaks of a speaker where the source knows their names: the model has mixed them up.
-    fn loses_names(&self, text: &str) -> bool {
-        let words = words(text).collect::<Vec<_>>();
-        let mut pairs = words.windows(2);
-        !self.named.is_empty() && pairs.any(|pair| pair == ["the", "speaker"])
-    }
-
-    /// Whether a text says of some speakers what another one said.
-    fn is_misattributed(&self, text: &str, speaker: Option<&str>) -> bool {
-        let said = content(text).collect::<HashSet<_>>();
-        let named = |name: &str| content(name).any(|word| said.contains(&word));
-        let somebody = self.speakers.iter().any(|name| named(name));
-        somebody && speaker.is_some_and(|speaker| !named(speaker))
-    }
-
-    /// Whether everything a sentence says stands in the source, in which `speaker` says what is nearest to it.
-    fn holds(&self, text: &str, speaker: Option<&str>, rules: Rules) -> bool {
-        self.without_speaker(text) == text
-            && self.invented_number(text).is_none()
-            && (rules.nouns_are_capitalized() || self.invented_name(text).is_none())
-            && !self.loses_names(text)
-            && !self.is_misattributed(text, speaker)
-            && rules
-                .language
-                .is_none_or(|(wanted, other)| wanted.is_of(text, other))
-            && (rules.translates || self.clause_support(text) >= rules.clause_support)
-    }
-
-    fn is_frame(&self, word: &str) -> bool {
-        is_reporting(word) || self.named.contains(word)
-    }
-
-    fn says(&self, word: &str) -> bool {
-        self.stems.contains(&stem(word))
-    }
-
-    /// The first name or number in a text that the source never mentions.
-    pub fn invented(&self, text: &str) -> Option<String> {
-        self.invented_number(text)
-            .or_else(|| self.invented_name(text))
-    }
-
-    fn invented_number(&self, text: &str) -> Option<String> {
-        let mut numbers = numbers_claimed(text).into_iter();
-        numbers.find(|number| !self.numbers.contains(number))
-    }
-
-    fn invented_name(&self, text: &str) -> Option<String> {
-        names(text).find(|name| !words(name).all(|word| self.says(&word)))
-    }
-
-    /// Whether one text of the source has the content words of this one in the same order: who does what to whom is not turned
-    /// round then.
-    pub fn tells_in_order(&self, text: &str) -> bool {
-        let wanted = content(text).collect::<Vec<_>>();
-        self.texts.iter().any(|said| {
-            let mut said = said.iter();
-            wanted.iter().all(|word| said.any(|other| other == word))
-        })
-    }
-
-    /// The part of a text's content words that occur in the source, 0 to 1.
-    pub fn words_supported(&self, text: &str) -> f32 {
-        let content = words(text)
-            .filter(|word| !is_stopword(word))
-            .collect::<Vec<_>>();
-        let said = content.iter().filter(|word| self.says(word)).count();
-        said as f32 / content.len().max(1) as f32
-    }
-}
-
-fn speakers<'a>(sentences: impl Iterator<Item = &'a Sentence>) -> HashSet<String> {
-    sentences
-        .filter_map(|sentence| sentence.speaker.clone())
-        .collect()
-}
-
-/// Words written with a capital that do not owe it to the beginning of a sentence: there, only who says something is known to be
-/// named.
-fn names(text: &str) -> impl Iterator<Item = String> + '_ {
-    split(text).into_iter().flat_map(|sentence| {
-        let mut words = sentence.split_whitespace();
-        let mut after = words.clone();
-        let verb = after.find(|word| !word.starts_with(char::is_uppercase));
-        if !verb.is_some_and(is_reporting) {
-            words.next();
-        }
-        words
-            .flat_map(|word| word.split(['-', '–', '/']))
-            .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
-            .filter(|word| {
-                word.starts_with(char::is_uppercase) && !is_stopword(&word.to_lowercase())
-            })
-            .map(str::to_string)
-    })
-}
 
 /// A sentence of an answer, with what the checks need to know of it.
 #[derive(Debug, Clone)]
@@ -273,7 +89,7 @@ pub struct Held {
     /// Cosine of the claim and the one of them nearest to it.
     pub support: f32,
     /// How good it is, for choosing.
-    pub worth: f32,
+    worth: f32,
 }
 
 /// How an answer is checked.
@@ -327,20 +143,12 @@ pub fn choose(passage: &Passage, answers: &[Answer], rules: Rules) -> Option<Vec
     (told >= LEAST_WORDS).then_some(best)
 }
 
-/// What it counts for choosing a report that it can be trusted, against that it is to the point.
-const TRUST: f32 = 0.25;
-
-/// How much a report says, 0.4 to 1: a short one can be very much to the point and still say little, and a question says nothing.
+/// How much a report says, to 1: a short one can be very much to the point and still say little.
 fn says(text: &str) -> f32 {
     let words = text.split_whitespace().count();
     let asks = if asks(text) { QUESTION } else { 1. };
-    asks * (0.5 + 0.5 * (words as f32 / 24.).min(1.))
+    asks * (0.5 + 0.5 * (words as f32 / TELLING).min(1.))
 }
-
-const QUESTION: f32 = 0.8;
-
-/// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
-const VARIETY: f32 = 0.4;
 
 fn worth(held: &[Held]) -> f32 {
     let mean = held.iter().map(|held| held.worth).sum::<f32>() / held.len().max(1) as f32;
@@ -365,7 +173,7 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
         let speaker = passage.sentences[nearest].speaker.as_deref();
         // "It" and "they" mean nothing where the sentence they point to was dropped.
         before_is_kept = (before_is_kept || !points_back(&claim.text))
-            && source.holds(&claim.text, speaker, rules)
+            && holds(&claim.text, &source, speaker, rules)
             && (rules.translates || support >= MEANING_SUPPORTED)
             && kept.iter().all(|other| !alike(claim, &other.claim));
         if before_is_kept {
@@ -402,6 +210,18 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
         kept.remove(worst);
     }
     kept
+}
+
+/// Whether everything a sentence says stands in the source, in which `speaker` says what is nearest to it.
+fn holds(text: &str, source: &Source, speaker: Option<&str>, rules: Rules) -> bool {
+    let in_language = |(wanted, other): (Language, Language)| wanted.is_of(text, other);
+    source.without_speaker(text) == text
+        && source.invented_number(text).is_none()
+        && (rules.nouns_are_capitalized() || source.invented_name(text).is_none())
+        && !source.loses_names(text)
+        && !source.is_misattributed(text, speaker)
+        && rules.language.is_none_or(in_language)
+        && (rules.translates || source.clause_support(text) >= rules.clause_support)
 }
 
 /// How far the report of a quote can be trusted; `None` where something else was read, or is told in another language.
@@ -449,71 +269,6 @@ mod tests {
     use crate::transcript::Sentence;
 
     const SAID: &str = "Walter Pym kept the clock at Marlock for thirty years. The rope broke in two thousand and six.";
-
-    fn source() -> Source {
-        Source::new(SAID.split(". ").chain(["Guest"]))
-    }
-
-    #[test]
-    fn names_and_numbers_that_were_never_said_are_found() {
-        for (text, invented) in [
-            ("Walter Pym kept the clock for 30 years.", None),
-            ("The Guest says the rope broke in 2006.", None),
-            ("Pym's clock stood at Marlock.", None),
-            ("The rope broke in 2016.", Some("2016")),
-            ("The clock was kept by Walter Smith.", Some("Smith")),
-            ("It was kept for forty years.", Some("40")),
-            ("The clock of Penderry-Marlock was kept.", Some("Penderry")),
-            ("Smith says the rope broke.", Some("Smith")),
-            ("Old ropes broke.", None),
-        ] {
-            assert_eq!(source().invented(text).as_deref(), invented, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_speaker_before_a_colon_is_taken_off() {
-        let mut source = source();
-        source.speakers.insert("Guest".into());
-        assert_eq!(source.without_speaker("Guest: the rope"), "the rope");
-        assert_eq!(
-            source.without_speaker("Ropes: old and new"),
-            "Ropes: old and new"
-        );
-    }
-
-    #[test]
-    fn content_words_are_counted_by_stem() {
-        assert_eq!(source().words_supported("The clocks were kept."), 1.);
-        assert_eq!(source().words_supported("The dragon slept."), 0.);
-    }
-
-    #[test]
-    fn a_speaker_without_a_name_is_one_mixed_up() {
-        let mut source = source();
-        assert!(!source.loses_names("The speaker says the rope broke."));
-        source.named.insert("guest".into());
-        assert!(source.loses_names("The speaker says the rope broke."));
-        assert!(!source.loses_names("Guest says the rope broke."));
-    }
-
-    #[test]
-    fn what_one_said_is_not_said_of_another() {
-        let mut source = source();
-        source.speakers.extend(["Guest".into(), "Ann Host".into()]);
-        assert!(source.is_misattributed("Guest says it broke.", Some("Ann Host")));
-        assert!(!source.is_misattributed("Guest says it broke.", Some("Guest")));
-        assert!(!source.is_misattributed("Ann says it broke.", Some("Ann Host")));
-        assert!(!source.is_misattributed("The rope broke.", Some("Guest")));
-    }
-
-    #[test]
-    fn words_of_two_sentences_do_not_support_a_clause() {
-        let support = |text| source().clause_support(text);
-        assert_eq!(support("He explains that the rope broke"), 1.);
-        assert_eq!(support("The rope broke, Walter Pym kept the clock"), 1.);
-        assert_eq!(support("Walter Pym broke the rope"), 0.5);
-    }
 
     #[test]
     fn only_whole_sentences_about_somebody_are_claims() {

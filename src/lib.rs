@@ -3,7 +3,7 @@
 //!
 //! In the order in which the data flows: [`transcript`] reads and cleans a file and finds its sentences, [`chapters`]
 //! embeds them and finds where chapters begin, [`chunk`], [`reading`] and [`prompt`] choose what the model reads, [`writer`] asks the [`engine`],
-//! [`ground`] and [`title`] check what it wrote, [`merge`] sums up the whole, [`render`] prints the [`summary`].
+//! [`ground`] and [`title`] check what it wrote against what was [`said`], [`merge`] sums up the whole, [`render`] prints the [`summary`].
 //! [`summarize`] is the pipeline itself, and the file to read first. [`bench`] measures how fast it all is,
 //! [`eval`] how good.
 
@@ -31,6 +31,7 @@ pub mod reading;
 pub mod registry;
 pub mod render;
 pub mod repo;
+pub mod said;
 pub mod summarize;
 pub mod summary;
 pub mod title;

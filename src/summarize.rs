@@ -92,16 +92,11 @@ pub fn summarize(
         return Ok(summary);
     };
     let writer = Writer::new(*llm, models.encoder, options, spoken, progress);
-    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
-    let mut passages = chapters
+    let passages = chapters
         .iter()
         .map(|chapter| Passage::new(&sentences, &embeddings, chapter.sentences.clone()))
         .collect::<Vec<_>>();
-    // What is said at the beginning is asked for beside the chapters, for it says what the whole is about.
-    passages.push(merge::opening(&document));
-    let mut drafts = writer.summaries(&passages)?;
-    passages.pop();
-    let opening = drafts.pop().unwrap_or_default().held;
+    let drafts = writer.summaries(&passages)?;
     let mut parts = Parts::default();
     let mut texts = Vec::new();
     for (place, (passage, draft)) in passages.iter().zip(&drafts).enumerate() {
@@ -125,7 +120,8 @@ pub fn summarize(
         titles.push(title.clone());
         chapter.title = Some(title);
     }
-    let whole = merge::whole(&document, &opening, &parts, &writer)?;
+    let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
+    let whole = merge::whole(&document, &parts, &writer);
     summary.summary = Some(whole.summary);
     summary.summary_evidence = whole.evidence;
     summary.key_points = whole.key_points;
@@ -234,7 +230,6 @@ fn write_summary(
             text: text.clone(),
             evidence: evidence.clone(),
             chapter: place,
-            written: true,
         };
         parts.push(told, said, held.claim.embedding.clone());
         chapter.evidence.push(evidence);
@@ -253,7 +248,6 @@ fn write_summary(
             text: quote(passage.sentences, &[i]),
             evidence: evidence.clone(),
             chapter: place,
-            written: false,
         };
         parts.push(
             told,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
-use crate::ground::Source;
+use crate::said::Source;
 use crate::words::{capitalize, is_first_or_second_person, is_stopword, stem, words};
 
 /// Longest title, in characters.

@@ -8,12 +8,13 @@ use anyhow::Result;
 use crate::chapters::embed::{Embedding, Encode};
 use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
-use crate::ground::{self, Answer, Claim, Held, Rules, Source};
+use crate::ground::{self, Answer, Claim, Held, Rules};
 use crate::language::Language;
 use crate::phrase;
 use crate::progress::Progress;
 use crate::prompt::Style;
 use crate::reading::{Effort, Reading, readings};
+use crate::said::Source;
 use crate::summarize::{Llm, Options, Request};
 use crate::title::{self, Candidate, Form};
 use crate::transcript::split;
@@ -79,7 +80,12 @@ impl<'a> Writer<'a> {
                 .iter()
                 .map(|&place| self.readings(&passages[place], place, attempt))
                 .collect::<Vec<_>>();
-            for (&place, more) in open.iter().zip(self.read("Writing", groups, attempt)?) {
+            let read = match attempt {
+                0 => self.read("Writing", groups)?,
+                // What cannot be tried again keeps what it has.
+                _ => self.read("Rewriting", groups).unwrap_or_default(),
+            };
+            for (&place, more) in open.iter().zip(read) {
                 answers[place].extend(more);
             }
             open.retain(|&place| {
@@ -126,21 +132,19 @@ impl<'a> Writer<'a> {
         readings.into_iter().map(request).collect()
     }
 
-    /// A summary of the whole from what its chapters say, of which `room` tokens can be read; `None` where nothing holds.
-    pub fn overview(&self, parts: &Passage) -> Result<Option<Vec<Held>>> {
-        let budget = self
-            .budget(std::slice::from_ref(&self.style.overview))
-            .max(LEAST_OVERVIEW);
+    /// A summary of the whole from what its chapters say; `None` where it is not asked for, or too little holds.
+    pub fn overview(&self, parts: &Passage) -> Option<Vec<Held>> {
+        let budget = self.budget(std::slice::from_ref(&self.style.overview));
         let reading = parts.material(budget, |text| self.llm.count(text));
         let source = self.style.source(parts.sentences, &reading);
         let requests = self
             .style
             .overviews(&source, &self.samplings(OVERVIEW, SHORT_DRAWS));
         if requests.is_empty() {
-            return Ok(None);
+            return None;
         }
-        // A failure here loses nothing: the chapters' own sentences stand for the whole then.
-        let answers = self.read("Overview", vec![vec![(reading, requests)]], 0);
+        // A failure here loses nothing: the introduction is quoted then.
+        let answers = self.read("Overview", vec![vec![(reading, requests)]]);
         let mut answers = answers.unwrap_or_default();
         // What only repeats a chapter says nothing of the whole.
         let repeats = |claim: &Claim| {
@@ -158,7 +162,7 @@ impl<'a> Writer<'a> {
             .iter()
             .find_map(|answers| ground::choose(parts, answers, rules));
         // One sentence may do for a chapter; the whole needs more.
-        Ok(held.filter(|held| held.len() == ground::SENTENCES))
+        held.filter(|held| held.len() == ground::SENTENCES)
     }
 
     /// What may become the titles of chapters, from their summaries and their own phrases.
@@ -221,7 +225,6 @@ impl<'a> Writer<'a> {
         &self,
         stage: &str,
         groups: Vec<Vec<(Reading, Vec<Request>)>>,
-        attempt: usize,
     ) -> Result<Vec<Vec<Answer>>> {
         let mut readings = Vec::new();
         let mut requests = Vec::new();
@@ -234,10 +237,6 @@ impl<'a> Writer<'a> {
             );
             requests.push(asked.into_iter().flatten().collect::<Vec<_>>());
         }
-        if requests.iter().all(Vec::is_empty) {
-            return Ok(readings.iter().map(|_| Vec::new()).collect());
-        }
-        let stage = if attempt == 0 { stage } else { "Rewriting" };
         let texts = self.ask(stage, &requests)?;
         let mut answers = Vec::new();
         for (readings, texts) in readings.into_iter().zip(texts) {
@@ -273,6 +272,10 @@ impl<'a> Writer<'a> {
     /// Answers to groups of requests, all in one batch. Where that fails, each group is asked by itself, and what fails then has no
     /// answers; an error, if none has.
     fn ask(&self, stage: &str, groups: &[Vec<Request>]) -> Result<Vec<Vec<String>>> {
+        let all = groups.iter().flatten().cloned().collect::<Vec<_>>();
+        if all.is_empty() {
+            return Ok(groups.iter().map(|_| Vec::new()).collect());
+        }
         let bar = self.progress.bar(stage, 0, "tokens");
         let generate = |requests: &[Request]| {
             self.llm.generate(requests, &mut |done, total| {
@@ -280,10 +283,6 @@ impl<'a> Writer<'a> {
                 bar.set_position(done as u64);
             })
         };
-        let all = groups.iter().flatten().cloned().collect::<Vec<_>>();
-        if all.is_empty() {
-            return Ok(groups.iter().map(|_| Vec::new()).collect());
-        }
         let error = match generate(&all) {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
@@ -302,13 +301,13 @@ impl<'a> Writer<'a> {
             })
         });
         let answers = answers.collect::<Vec<_>>();
-        if failed == groups.len() {
+        let asked = groups.iter().filter(|group| !group.is_empty()).count();
+        if failed == asked {
             return Err(error);
         }
         if failed > 0 {
             self.progress.note(&format!(
-                "{failed} of {} chapters could not be written, and are quoted: {error:#}",
-                groups.len()
+                "{failed} of {asked} chapters could not be written: {error:#}"
             ));
         }
         Ok(answers)
@@ -366,6 +365,3 @@ const SHORT_DRAWS: u64 = 4;
 
 /// Room for a chat template's own tokens.
 const TEMPLATE_TOKENS: usize = 64;
-
-/// Tokens of chapters' summaries that any model reads for the whole.
-const LEAST_OVERVIEW: usize = 250;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use anyhow::{Result, bail};
 use chapterize::chapters::Count;
-use chapterize::engine::fake::FakeEncoder;
+use chapterize::engine::fake::{FakeEncoder, FakeLlm};
 use chapterize::progress::Progress;
 use chapterize::prompt::Style;
 use chapterize::reading::Effort;
@@ -20,11 +20,11 @@ struct Answers<F> {
 
 impl<F: Fn(&Request) -> Result<String>> Llm for Answers<F> {
     fn window(&self) -> usize {
-        2048
+        FakeLlm.window()
     }
 
     fn count(&self, text: &str) -> usize {
-        text.split_whitespace().count()
+        FakeLlm.count(text)
     }
 
     fn generate(
@@ -165,6 +165,36 @@ fn a_chapter_that_cannot_be_written_is_quoted_and_the_others_are_written() {
     );
     let quoted = summary.chapters[1].summary.as_ref().unwrap();
     assert!(quoted.starts_with("Ann: “The milk"), "{quoted}");
+}
+
+#[test]
+fn what_fails_again_when_it_is_tried_once_more_is_quoted() {
+    // Long enough that quotes are left for a second attempt.
+    let long = format!("{}{}", TALK.repeat(5), TALK.replace("Ann", "Zoe").repeat(5));
+    let llm =
+        answers(
+            |request| match request.user.contains("Zoe") || request.user.contains("Bob") {
+                true => bail!("out of memory"),
+                false => report(request),
+            },
+        );
+    let style = Style {
+        title: String::new(),
+        ..reports()
+    };
+    let error = try_summary(&long, 1, &llm, style.clone(), Effort::Balanced).unwrap_err();
+    assert!(format!("{error:#}").contains("out of memory"));
+    let halves = answers(|request| match request.user.contains("Zoe") {
+        true => bail!("out of memory"),
+        false => report(request),
+    });
+    let summary = try_summary(&long, 2, &halves, style, Effort::Balanced).unwrap();
+    assert!(
+        summary
+            .chapters
+            .iter()
+            .any(|chapter| chapter.method == Method::Generated)
+    );
 }
 
 #[test]

@@ -56,10 +56,8 @@ fn write(out: &mut String, summary: &Summary, evidence: bool) -> std::fmt::Resul
         writeln!(out)?;
     }
     for point in &summary.key_points {
-        let place = match point.evidence.start {
-            Some(start) => time::short(start),
-            None => format!("chapter {}:", point.chapter + 1),
-        };
+        let chapter = format!("chapter {}:", point.chapter + 1);
+        let place = place(point.evidence.start, &chapter);
         writeln!(out, "- {place} {}", escape(&point.text))?;
     }
     for (number, chapter) in (1..).zip(&summary.chapters) {
@@ -72,10 +70,7 @@ fn write(out: &mut String, summary: &Summary, evidence: bool) -> std::fmt::Resul
 }
 
 fn write_chapter(out: &mut String, number: usize, chapter: &Chapter) -> std::fmt::Result {
-    let place = match chapter.start {
-        Some(start) => time::short(start),
-        None => format!("{number}."),
-    };
+    let place = place(chapter.start, &format!("{number}."));
     let Some(title) = &chapter.title else {
         let cues = format!("cues {} to {}", chapter.first_cue, chapter.last_cue);
         return writeln!(out, "- {place} ({cues})");
@@ -92,15 +87,18 @@ fn write_chapter(out: &mut String, number: usize, chapter: &Chapter) -> std::fmt
 fn said_at(evidence: &[Evidence]) -> String {
     let mut evidence = evidence.iter().collect::<Vec<_>>();
     evidence.sort_by_key(|evidence| evidence.first_cue);
-    let places = evidence.iter().map(|evidence| match evidence.start {
-        Some(start) => time::short(start),
-        None => format!("cue {}", evidence.first_cue),
-    });
+    let cue = |evidence: &Evidence| format!("cue {}", evidence.first_cue);
+    let places = evidence.iter().map(|e| place(e.start, &cue(e)));
     let mut places = places.collect::<Vec<_>>();
     places.dedup();
     let timed = evidence.iter().any(|evidence| evidence.start.is_some());
     let at = if timed { "at" } else { "in" };
     format!("Said {at} {}.", places.join(", "))
+}
+
+/// A time as people write it, or what stands for it where there are none.
+fn place(start: Option<f64>, otherwise: &str) -> String {
+    start.map_or_else(|| otherwise.into(), time::short)
 }
 
 /// What would be markup in Markdown as plain characters, and nothing that a terminal would obey.
