@@ -36,6 +36,7 @@ fn units(count: usize) -> Vec<Unit> {
             vector: topic.iter().map(near).collect(),
             weight: rng.random_range(3..30) as f32,
             begins_turn: rng.random_bool(0.2),
+            score: rng.random_range(-2.0..2.0),
         }
     };
     (0..count).map(unit).collect()

@@ -1,7 +1,7 @@
 """Trains the starter model's adapter, in three tasks, each small enough for a model of this size:
 
 * report: one to three sentences that somebody said in a row, made into one sentence about them;
-* title: the sentences of a chapter's summary, and a title for them;
+* title: the sentences that a chapter is most about, as many as fit, and a title for it;
 * overview: what the chapters of a recording say, in two sentences.
 
 The pairs are those in models/adapters, written for this project. Where they rest on recordings that are not in the repository
@@ -14,6 +14,7 @@ seeded.
 """
 
 import argparse
+import collections
 import json
 import math
 import random
@@ -33,8 +34,22 @@ OVERVIEW = "Sum up the recording in two sentences from the summaries of its chap
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 HELD_OUT = 150  # examples that are not trained on, by document
-# A sentence by itself, as in summaries of which one did not hold.
-SINGLE = 0.3
+# Words of a chapter that are shown for its title; the program shows as many tokens as make about 160.
+SHOWN = (70, 170)
+# What a sentence counts more that has a word of the title; and the part of the title's words that must then be in sight. Otherwise
+# the model would learn to name what it has not read.
+TELLING = 0.3
+TOLD = 0.65
+# Headings of talks, beside the titles written for this project: they are short, and not to drown the others.
+HEADINGS = 500
+GENERIC = "intro introduction outline agenda overview background summary conclusion conclusions questions q&a misc motivation".split()
+# Talks kept for evaluation, by where they were given.
+KEPT = ("stanford", "london", "chaincode", "edgedevplusplus")
+STOP = set("""a about above after again all also am an and any are as at be because been before being below between both but by can could did
+do does doing down during each few for from further had has have having he her here hers him his how i if in into is it its just like me more
+most my no nor not now of off on once one only or other our out over own really same she should so some such than that the their them then
+there these they thing things think this those through to too under until up us very was we were what when where which while who why will
+with would yeah yes you your okay um uh going got get know right well""".split())
 
 
 def main():
@@ -46,6 +61,7 @@ def main():
     tasks = reports(args) + titles(args) + overviews(args)
     held, trained = by_document(tasks, draw)
     print(f"{len(trained)} to train on, {len(held)} held out", flush=True)
+    print(collections.Counter(task.name for task in tasks))
     if args.show:
         for task in trained[: args.show]:
             print(tokenizer.decode(task.example(tokenizer, draw).ids), "\n")
@@ -136,21 +152,82 @@ def reports(args):
 
 
 def titles(args):
-    """Summaries and their titles, those of people too."""
-    segments = [{**segment, "document": segment["id"].rsplit("#", 1)[0]} for segment in lines(args.segments)]
-    own = [pair for name in ("pairs", "passages", "overviews") for pair in lines(args.pairs / f"{name}.jsonl")]
+    """Passages and their titles: those of this project, those of people for spans of meetings, and headings of talks."""
+    tasks = []
 
-    def shown(summary):
-        def source(draw):
-            parts = summary[:3]
-            return draw.choice(parts) if draw.random() < SINGLE else " ".join(parts)
+    def add(document, utterances, whole, title):
+        passage = Passage(utterances, whole)
+        # A small model promises reasons that nobody gives, and the program does not take them.
+        if passage.tells(title) and not title.startswith("Why "):
+            tasks.append(Task("title", document, lambda draw: passage.shown(title, draw.randint(*SHOWN)), f"Title: {title.strip()}"))
 
-        return source
+    for segment in lines(args.segments):
+        add(segment["id"].rsplit("#", 1)[0], segment["utterances"], segment["utterances"], segment["title"])
+    for passage in lines(args.pairs / "passages.jsonl"):
+        add(passage["document"], passage["utterances"], passage["utterances"], passage["title"])
+    documents = {}
+    for file in sorted(args.data.glob("*.jsonl")):
+        documents |= {document["id"]: document for document in lines(file)}
+    for pair in lines(args.pairs / "pairs.jsonl"):
+        whole = documents[pair["document"]]["utterances"]
+        add(pair["document"], whole[pair["first"] : pair["last"] + 1], whole, pair["title"])
+    pairs, tasks = tasks, []
+    for name in sorted(name for name in documents if not name.startswith(KEPT) and "bitcointranscripts" in documents[name].get("source", "")):
+        whole, chapters = documents[name]["utterances"], documents[name]["chapters"]
+        ends = [chapter["start_utterance"] for chapter in chapters[1:]] + [len(whole)]
+        for chapter, end in zip(chapters, ends):
+            title = (chapter.get("title") or "").strip()
+            content = re.findall(r"[\w'&-]+", title.lower())
+            if 2 <= len(content) <= 9 and len(title) <= 70 and not title.endswith("?") and not set(content) & set(GENERIC):
+                add(name, whole[chapter["start_utterance"] : end], whole, title)
+    return pairs + random.Random(args.seed).sample(tasks, min(HEADINGS, len(tasks)))
 
-    return [
-        Task("title", pair["document"], shown(sentences(pair["summary"])), f"Title: {pair['title'].strip()}")
-        for pair in own + segments
-    ]
+
+class Passage:
+    """The sentences of a chapter, each with how much it says of what sets the chapter apart from the rest of its document."""
+
+    def __init__(self, utterances, document):
+        self.sentences = [sentence for utterance in utterances for sentence in sentences(utterance["text"]) if sentence]
+        everywhere = collections.Counter()
+        for utterance in document:
+            everywhere.update(set(stems(utterance["text"])))
+        vectors = [
+            {stem: (1 + math.log(n)) * math.log(1 + len(document) / max(1, everywhere[stem])) for stem, n in collections.Counter(stems(s)).items()}
+            for s in self.sentences
+        ]
+        mean = collections.Counter()
+        for vector in vectors:
+            mean.update(vector)
+        # Short remarks tell little, however much to the point they are.
+        brevity = [0.6 + 0.4 * min(1, len(s.split()) / 8) for s in self.sentences]
+        self.worth = [cosine(vector, mean) * factor for vector, factor in zip(vectors, brevity)]
+
+    def shown(self, title, words):
+        """Sentences that have words of the title first, then the most central ones, as many as make so many words, in their order."""
+        named = set(stems(title))
+        worth = [own + TELLING * len(named & set(stems(s))) for own, s in zip(self.worth, self.sentences)]
+        chosen, left = [], words
+        for i in sorted(range(len(worth)), key=lambda i: -worth[i]):
+            length = len(self.sentences[i].split())
+            if length <= left:
+                chosen.append(i)
+                left -= length
+        return "\n".join(self.sentences[i] for i in sorted(chosen))
+
+    def tells(self, title):
+        """Whether most words of the title are among what is shown at least."""
+        named, said = set(stems(title)), set(stems(self.shown(title, sum(SHOWN) // 2)))
+        return bool(named) and len(named & said) / len(named) >= TOLD
+
+
+def stems(text):
+    """Content words without their endings, roughly."""
+    return [re.sub(r"(ing|ed|es|s|'s)$", "", word)[:7] for word in re.findall(r"[\w'-]+", text.lower()) if word not in STOP]
+
+
+def cosine(a, b):
+    length = math.sqrt(sum(x * x for x in a.values()) * sum(x * x for x in b.values()))
+    return sum(x * b[key] for key, x in a.items()) / length if length else 0.0
 
 
 def overviews(args):
@@ -231,7 +308,7 @@ def train(model, tokenizer, trained, held, args, draw):
             schedule.step()
             step += 1
             recent.append(value.item())
-            if step % 25 == 0 or step == steps:
+            if step % 10 == 0 or step == steps:
                 print(f"step {step} of {steps}: loss {sum(recent) / len(recent):.3f}, {time.time() - began:.0f} s", flush=True)
                 recent = []
             if step % 150 == 0 or step == steps:

@@ -21,7 +21,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use self::stats::Figure;
-use crate::chapters::Count;
+use crate::chapters::{Count, Levels};
 use crate::engine::batch::{Model, Prompt};
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::sampler::{Rules, Sampler, Sampling};
@@ -228,6 +228,7 @@ pub fn end_to_end(models: &Models, style: &Style) -> Result<(f64, f64)> {
     ensure!(hours > 0., "the built-in example has no times");
     let options = Options {
         count: Count::Auto,
+        levels: Levels::One,
         seed: 0,
         // As `summarize` has it.
         temperature: 0.3,

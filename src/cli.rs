@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::report::ReportFormat;
-use crate::chapters::Count;
+use crate::chapters::{Count, Levels};
 use crate::engine::device::DeviceChoice;
 use crate::eval::TableFormat;
+use crate::eval::methods::Method;
 use crate::language::Language;
 use crate::reading::Effort;
 use crate::render::OutputFormat;
@@ -59,6 +60,16 @@ pub struct Summarize {
         help_heading = "Chapters"
     )]
     pub chapter_minutes: Option<f64>,
+
+    /// With 2, find also the topics inside each chapter, and give each a title
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=2),
+        help_heading = "Chapters"
+    )]
+    pub levels: u8,
 
     /// Only find where chapters begin; no titles, no summaries
     #[arg(long, help_heading = "Chapters")]
@@ -161,6 +172,14 @@ impl Summarize {
             (Some(count), _) => Count::Exactly(count),
             (_, Some(minutes)) => Count::Minutes(minutes),
             _ => Count::Auto,
+        }
+    }
+
+    /// Whether topics are wanted, too.
+    pub fn levels(&self) -> Levels {
+        match self.levels {
+            2 => Levels::Two,
+            _ => Levels::One,
         }
     }
 }
@@ -335,27 +354,41 @@ pub struct Bench {
     pub worker: Option<String>,
 }
 
-/// Compare with what people wrote
+/// Compare with what people made of the same texts
+///
+/// Where chapters begin, by several methods; with --summaries, what is written about them.
 ///
 /// Data are JSON lines, a document each: "utterances" with "text" and, where known, "speaker", "start" and "end"; and either
 /// "title" and "summary" of the whole, or "chapters" with "start_utterance", "title" and "summary".
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// Documents with titles and summaries by people
+    /// Documents with chapters, titles or summaries by people
     #[arg(required = true, value_name = "DATA")]
     pub data: Vec<PathBuf>,
 
-    /// Compare summaries and titles
-    #[arg(long, required = true)]
+    /// Find boundaries only in this way; in all ways without it
+    #[arg(long, value_enum, conflicts_with = "summaries", value_name = "METHOD")]
+    pub method: Option<Method>,
+
+    /// Make as many chapters as the person did
+    #[arg(long, conflicts_with = "summaries")]
+    pub given_count: bool,
+
+    /// Compare summaries and titles instead
+    #[arg(long)]
     pub summaries: bool,
 
-    /// Take only so many passages, from all over the data
+    /// Take only so many documents or passages, from all over the data
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub limit: Option<usize>,
 
     /// Write also every text to this file, as JSON lines
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, requires = "summaries", value_name = "PATH")]
     pub texts: Option<PathBuf>,
+
+    /// Write what the boundary model reads of every document to this file, to train it
+    #[arg(long, conflicts_with = "summaries", hide = true, value_name = "PATH")]
+    pub signs: Option<PathBuf>,
 
     /// Write the result in this format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]

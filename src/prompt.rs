@@ -37,8 +37,11 @@ pub struct Style {
     pub overview: String,
     /// Answers drawn at random for each question, besides the greedy one.
     pub draws: u64,
-    /// The user's message for titles, before the chapter's summary. Empty: none is asked for.
+    /// The user's message for titles, before the chapter's summary or sentences. Empty: none is asked for.
     pub title: String,
+    /// Tokens of the chapter's most central sentences that a title is asked of. 0: it is asked of the chapter's summary, which does
+    /// where that tells more than a detail or two.
+    pub title_material: usize,
 }
 
 impl Default for Style {
@@ -60,6 +63,7 @@ impl Default for Style {
                 .into(),
             draws: 2,
             title: "Write a title of three to eight words, in {language}, that says what this text is about:".into(),
+            title_material: 0,
         }
     }
 }

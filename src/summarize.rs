@@ -7,7 +7,7 @@ use std::ops::Range;
 use anyhow::{Result, ensure};
 
 use crate::chapters::embed::{Embedding, Encode};
-use crate::chapters::{self, Count};
+use crate::chapters::{self, Count, Levels};
 use crate::chunk::Passage;
 use crate::engine::sampler::Sampling;
 use crate::ground::{self, Held};
@@ -16,7 +16,7 @@ use crate::merge::{self, Parts, Told};
 use crate::progress::Progress;
 use crate::prompt::Style;
 use crate::reading::Effort;
-use crate::summary::{self, Coverage, Evidence, Method, Provenance, SourceInfo, Summary};
+use crate::summary::{self, Coverage, Evidence, Method, Provenance, SourceInfo, Summary, Topic};
 use crate::title::{self, Candidate};
 use crate::transcript::{self, Sentence, Transcript};
 use crate::words::without_conjunction;
@@ -61,6 +61,7 @@ pub struct Models<'a> {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub count: Count,
+    pub levels: Levels,
     pub seed: u64,
     /// Of the sampled candidates; 0 makes greedy ones only.
     pub temperature: f32,
@@ -85,7 +86,13 @@ pub fn summarize(
         "{path}: nothing is said in it; check that it is a transcript"
     );
     let embeddings = embed(models.encoder, &sentences, progress)?;
-    let chapters = chapters::find(&transcript, &sentences, &embeddings, options.count)?;
+    let chapters = chapters::find(
+        &transcript,
+        &sentences,
+        &embeddings,
+        options.count,
+        options.levels,
+    )?;
     let spoken = language(&sentences);
     let mut summary = boundaries(&transcript, &sentences, &chapters, spoken);
     let Some((llm, provenance)) = &models.writer else {
@@ -120,6 +127,7 @@ pub fn summarize(
         titles.push(title.clone());
         chapter.title = Some(title);
     }
+    name_topics(&mut summary, &chapters, &passages, &writer, titles)?;
     let document = Passage::new(&sentences, &embeddings, 0..sentences.len());
     let whole = merge::whole(&document, &parts, &writer);
     summary.summary = Some(whole.summary);
@@ -172,6 +180,7 @@ fn boundaries(
                 embedded: cues(sentences, chapter.sentences.clone()),
                 given: 0,
             },
+            topics: chapter.topics.iter().map(topic).collect(),
         })
         .collect::<Vec<_>>();
     Summary {
@@ -196,6 +205,58 @@ fn boundaries(
         },
         chapters,
     }
+}
+
+fn topic(topic: &chapters::Chapter) -> Topic {
+    Topic {
+        start: topic.start,
+        end: topic.end,
+        first_cue: topic.first_cue,
+        last_cue: topic.last_cue,
+        title: None,
+    }
+}
+
+/// Gives every topic a title unlike those taken.
+fn name_topics(
+    summary: &mut Summary,
+    chapters: &[chapters::Chapter],
+    passages: &[Passage],
+    writer: &Writer,
+    mut taken: Vec<String>,
+) -> Result<()> {
+    let of_topics = chapters
+        .iter()
+        .zip(passages)
+        .flat_map(|(chapter, passage)| {
+            let topics = chapter.topics.iter();
+            topics.map(|topic| {
+                Passage::new(
+                    passage.sentences,
+                    passage.embeddings,
+                    topic.sentences.clone(),
+                )
+            })
+        });
+    let passages = of_topics.collect::<Vec<_>>();
+    // A topic has no summary: what is most central in it takes its place.
+    let central = |passage: &Passage| {
+        let chosen = passage.quotes(ground::SENTENCES).into_iter();
+        let texts = chosen.map(|i| passage.sentences[i].text.as_str());
+        texts.collect::<Vec<_>>().join(" ")
+    };
+    let texts = passages.iter().map(central).collect::<Vec<_>>();
+    let candidates = writer.titles(&passages, &texts)?;
+    let topics = summary
+        .chapters
+        .iter_mut()
+        .flat_map(|chapter| &mut chapter.topics);
+    for ((topic, passage), candidates) in topics.zip(&passages).zip(&candidates) {
+        let title = choose_title(passage, candidates, &taken);
+        taken.push(title.clone());
+        topic.title = Some(title);
+    }
+    Ok(())
 }
 
 /// How many cues some sentences, in their order, are from.

@@ -65,6 +65,19 @@ pub struct Chapter {
     /// What the summary rests on, sentence by sentence.
     pub evidence: Vec<Evidence>,
     pub coverage: Coverage,
+    /// What it consists of, with `--levels 2`; else empty, as where there is one topic only.
+    pub topics: Vec<Topic>,
+}
+
+/// A part of a chapter about one thing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Topic {
+    /// Seconds, copied from the first cue.
+    pub start: Option<f64>,
+    pub end: Option<f64>,
+    pub first_cue: usize,
+    pub last_cue: usize,
+    pub title: Option<String>,
 }
 
 /// A sentence of a chapter's summary that matters for the whole.

@@ -165,15 +165,25 @@ impl<'a> Writer<'a> {
         held.filter(|held| held.len() == ground::SENTENCES)
     }
 
-    /// What may become the titles of chapters, from their summaries and their own phrases.
+    /// What may become the titles of chapters: what the model makes of their summaries or sentences, and their own phrases.
     pub fn titles(
         &self,
         passages: &[Passage],
         summaries: &[String],
     ) -> Result<Vec<Vec<Candidate>>> {
-        let groups = summaries.iter().enumerate().map(|(place, summary)| {
-            self.style
-                .titles(summary, &self.samplings(place, SHORT_DRAWS))
+        // Less text is another chance, for where no title of the whole can be taken.
+        let sources = |place: usize| match self.style.title_material {
+            0 => vec![summaries[place].clone()],
+            budget => [budget, budget / 2]
+                .map(|budget| self.lines(&passages[place], budget))
+                .into(),
+        };
+        let groups = (0..passages.len()).map(|place| {
+            let samplings = self.samplings(place, SHORT_DRAWS);
+            let sources = sources(place).into_iter();
+            sources
+                .flat_map(|source| self.style.titles(&source, &samplings))
+                .collect::<Vec<_>>()
         });
         // A failure here loses nothing either: there are always phrases.
         let answers = self
@@ -194,6 +204,13 @@ impl<'a> Writer<'a> {
             title.embedding = self.embedding(&title.text);
         }
         Ok(titles)
+    }
+
+    /// The sentences a passage is most about, a line each, as many as fit `budget` tokens.
+    fn lines(&self, passage: &Passage, budget: usize) -> String {
+        let chosen = passage.material(budget, |text| self.llm.count(text));
+        let lines = chosen.iter().map(|&i| passage.sentences[i].text.as_str());
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Tokens of source there is room for beside a question and its answer, at most as many as the style wants.
@@ -323,9 +340,19 @@ impl<'a> Writer<'a> {
             form,
             worth,
         };
+        // All answers to one text, and of those after only what they leave wanting.
+        let sources = if self.style.title_material > 0 { 2 } else { 1 };
         let written = answers
-            .iter()
-            .filter_map(|answer| title::tidy(answer, &source, small));
+            .chunks(answers.len().div_ceil(sources).max(1))
+            .map(|answers| {
+                let tidied = answers
+                    .iter()
+                    .filter_map(|answer| title::tidy(answer, &source, small));
+                tidied.collect::<Vec<_>>()
+            })
+            .find(|written| !written.is_empty())
+            .unwrap_or_default()
+            .into_iter();
         let phrases = phrase::phrases(passage).into_iter();
         written
             .map(|text| candidate(text, Form::Written, 0.))

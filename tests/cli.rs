@@ -95,6 +95,54 @@ fn titles_are_unlike_each_other_short_and_without_quotes() {
 }
 
 #[test]
+fn topics_fill_their_chapters_and_have_titles_of_their_own() {
+    let program = Program::new();
+    let file = interview("vtt");
+    let summary = program
+        .summarize(&[&file, "--levels=2", "--format=json"])
+        .json();
+    let mut seen = HashSet::new();
+    let mut count = 0;
+    for chapter in chapters(&summary) {
+        let topics = chapter["topics"].as_array().unwrap();
+        count += topics.len();
+        let mut next = &chapter["first_cue"];
+        for (k, topic) in topics.iter().enumerate() {
+            assert_eq!(&topic["first_cue"], next, "{topic}");
+            match topics.get(k + 1) {
+                Some(after) => {
+                    let last = topic["last_cue"].as_u64().unwrap();
+                    assert_eq!(after["first_cue"], last + 1);
+                    next = &after["first_cue"];
+                }
+                None => assert_eq!(topic["last_cue"], chapter["last_cue"]),
+            }
+        }
+        let titles = topics.iter().map(|topic| &topic["title"]);
+        for title in titles.chain([&chapter["title"]]) {
+            assert!(
+                seen.insert(title.as_str().unwrap().to_lowercase()),
+                "twice: {title}"
+            );
+        }
+    }
+    assert!(count > 2 * chapters(&summary).len(), "{count}");
+    let text = program.summarize(&[&file, "--levels=2"]).done();
+    let listed = text.split("\n## ").skip(1).flat_map(str::lines);
+    assert_eq!(listed.filter(|line| line.starts_with("- ")).count(), count);
+    let text = program
+        .summarize(&[&file, "--levels=2", "--boundaries-only"])
+        .done();
+    assert_eq!(text.matches("\n  - ").count(), count);
+    let one = program.summarize(&[&file, "--format=json"]).json();
+    assert!(
+        chapters(&one)
+            .iter()
+            .all(|chapter| chapter["topics"] == Value::Array(Vec::new()))
+    );
+}
+
+#[test]
 fn json_is_what_the_schema_describes() {
     let program = Program::new();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/summary.schema.json");
@@ -107,6 +155,7 @@ fn json_is_what_the_schema_describes() {
         vec![interview("vtt")],
         vec!["untimed.txt".into()],
         vec![interview("srt"), "--boundaries-only".into()],
+        vec![interview("txt"), "--levels=2".into()],
     ];
     for input in &inputs {
         let mut args = input.iter().map(String::as_str).collect::<Vec<_>>();

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use anyhow::{Result, bail};
-use chapterize::chapters::Count;
+use chapterize::chapters::{Count, Levels};
 use chapterize::engine::fake::{FakeEncoder, FakeLlm};
 use chapterize::progress::Progress;
 use chapterize::prompt::Style;
@@ -60,6 +60,7 @@ fn try_summary(
     };
     let options = Options {
         count: Count::Exactly(chapters),
+        levels: Levels::One,
         seed: 0,
         temperature: 0.3,
         style,

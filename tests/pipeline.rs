@@ -4,8 +4,8 @@
 mod models;
 
 use candle_core::Device;
-use chapterize::chapters::Count;
 use chapterize::chapters::embed::MiniLm;
+use chapterize::chapters::{Count, Levels};
 use chapterize::engine::Engine;
 use chapterize::engine::adapter::Adapter;
 use chapterize::engine::checkpoint::Checkpoint;
@@ -70,6 +70,7 @@ fn all(asked: &[(Transcript, Count)], write: bool) -> Vec<Summary> {
         };
         let options = Options {
             count: *count,
+            levels: Levels::One,
             seed: 0,
             temperature: 0.3,
             style: writer

@@ -1,14 +1,18 @@
 //! Sentences to chapters: embed, decide how many, cut, and lay the cuts on cues.
 
+pub mod boundary;
 pub mod decode;
 pub mod embed;
+pub mod signs;
 
 use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
+use self::boundary::Boundaries;
 use self::decode::Unit;
 use self::embed::Embedding;
+use self::signs::signs;
 use crate::transcript::{Sentence, Transcript};
 
 /// A run of cues about one thing. The chapters of a document cover all its cues, in order, without overlap.
@@ -23,6 +27,16 @@ pub struct Chapter {
     pub start: Option<f64>,
     /// Seconds, copied from the cue that ends last.
     pub end: Option<f64>,
+    /// The topics inside, of which it consists; empty where one level is wanted, or there is one topic only.
+    pub topics: Vec<Chapter>,
+}
+
+/// Whether chapters only are wanted, or the topics inside them, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Levels {
+    #[default]
+    One,
+    Two,
 }
 
 /// How many chapters are wanted.
@@ -45,8 +59,9 @@ pub fn find(
     sentences: &[Sentence],
     embeddings: &[Embedding],
     count: Count,
+    levels: Levels,
 ) -> Result<Vec<Chapter>> {
-    let (units, firsts) = units(sentences, embeddings);
+    let Places { units, firsts, .. } = Places::new(sentences, embeddings)?;
     let words = sentences.iter().map(words).sum::<usize>();
     let count = match count {
         Count::Auto => suitable(words),
@@ -67,8 +82,39 @@ pub fn find(
         }
     };
     let starts = decode::segment(&units, count);
-    let first_sentences = starts.iter().map(|&unit| firsts[unit]).collect::<Vec<_>>();
-    Ok(on_cues(transcript, sentences, &first_sentences))
+    let on_cues = |starts: &[usize]| {
+        let first_sentences = starts.iter().map(|&unit| firsts[unit]);
+        on_cues(transcript, sentences, &first_sentences.collect::<Vec<_>>())
+    };
+    let mut chapters = on_cues(&starts);
+    if levels == Levels::Two {
+        let topics = on_cues(&topics(&units, &starts));
+        for chapter in &mut chapters {
+            let inside = |topic: &&Chapter| chapter.sentences.contains(&topic.sentences.start);
+            let own = topics.iter().filter(inside).cloned().collect::<Vec<_>>();
+            if own.len() > 1 {
+                chapter.topics = own;
+            }
+        }
+    }
+    Ok(chapters)
+}
+
+/// Words of a topic: the five recorded standups that people have divided on both levels have 60 to 220.
+const TOPIC_WORDS: f32 = 200.;
+const MOST_TOPICS: usize = 8;
+
+/// The units with which topics begin, those with which chapters do among them.
+fn topics(units: &[Unit], starts: &[usize]) -> Vec<usize> {
+    let ends = starts.iter().skip(1).copied().chain([units.len()]);
+    let inside = starts.iter().zip(ends).flat_map(|(&start, end)| {
+        let own = &units[start..end];
+        let words = own.iter().map(|unit| unit.weight).sum::<f32>();
+        let count = (words / TOPIC_WORDS).round() as usize;
+        let cuts = decode::segment(own, count.clamp(1, MOST_TOPICS));
+        cuts.into_iter().map(move |cut| start + cut)
+    });
+    inside.collect()
 }
 
 /// How many chapters suit a text of so many words: about 6 for 1,000 words, 10 for 5,000, 12 for an hour of speech.
@@ -81,31 +127,57 @@ pub fn suitable(words: usize) -> usize {
 }
 
 /// The places where a chapter can begin: sentences that begin in the same cue belong together.
-/// Returns their vectors and, for each, its first sentence.
-fn units(sentences: &[Sentence], embeddings: &[Embedding]) -> (Vec<Unit>, Vec<usize>) {
-    let mut firsts = Vec::new();
-    for (i, sentence) in sentences.iter().enumerate() {
-        if i == 0 || sentence.first_cue > sentences[i - 1].first_cue {
-            firsts.push(i);
+pub struct Places {
+    /// What is between one place and the next.
+    pub units: Vec<Unit>,
+    /// The first sentence of each.
+    pub firsts: Vec<usize>,
+    /// What the boundary model read of each: the first sentence's embedding, and its signs.
+    pub embeddings: Vec<Embedding>,
+    pub signs: Vec<[f32; signs::COUNT]>,
+}
+
+impl Places {
+    /// One for each cue in which a sentence begins.
+    pub fn new(sentences: &[Sentence], embeddings: &[Embedding]) -> Result<Self> {
+        let begins = |&i: &usize| i == 0 || sentences[i].first_cue > sentences[i - 1].first_cue;
+        let firsts = (0..sentences.len()).filter(begins).collect::<Vec<_>>();
+        let signs = signs(sentences, embeddings, &firsts);
+        let own = firsts.iter().map(|&first| embeddings[first].clone());
+        let own = own.collect::<Vec<_>>();
+        let scores = Boundaries::bundled()?.scores(&own, &signs)?;
+        let ends = firsts.iter().skip(1).copied().chain([sentences.len()]);
+        let units = firsts.iter().zip(ends).zip(scores);
+        let units = units.map(|((&first, end), score)| Unit {
+            score,
+            ..unit(sentences, embeddings, first..end)
+        });
+        Ok(Self {
+            units: units.collect(),
+            firsts,
+            embeddings: own,
+            signs,
+        })
+    }
+}
+
+/// Some sentences in one, with their mean vector.
+fn unit(sentences: &[Sentence], embeddings: &[Embedding], own: Range<usize>) -> Unit {
+    let first = own.start;
+    let weight = sentences[own.clone()].iter().map(words).sum::<usize>() as f32;
+    let mut vector = vec![0.; embeddings[first].len()];
+    for i in own {
+        let share = words(&sentences[i]) as f32 / weight.max(1.);
+        for (sum, x) in vector.iter_mut().zip(&embeddings[i]) {
+            *sum += share * x;
         }
     }
-    let ends = firsts.iter().skip(1).copied().chain([sentences.len()]);
-    let units = firsts.iter().zip(ends).map(|(&first, end)| {
-        let weight = sentences[first..end].iter().map(words).sum::<usize>() as f32;
-        let mut vector = vec![0.; embeddings[first].len()];
-        for i in first..end {
-            let share = words(&sentences[i]) as f32 / weight.max(1.);
-            for (sum, x) in vector.iter_mut().zip(&embeddings[i]) {
-                *sum += share * x;
-            }
-        }
-        Unit {
-            vector,
-            weight,
-            begins_turn: first > 0 && sentences[first].speaker != sentences[first - 1].speaker,
-        }
-    });
-    (units.collect(), firsts)
+    Unit {
+        vector,
+        weight,
+        begins_turn: first > 0 && sentences[first].speaker != sentences[first - 1].speaker,
+        score: 0.,
+    }
 }
 
 fn words(sentence: &Sentence) -> usize {
@@ -134,6 +206,7 @@ fn on_cues(transcript: &Transcript, sentences: &[Sentence], firsts: &[usize]) ->
                     .iter()
                     .filter_map(|cue| cue.end.or(cue.start))
                     .reduce(f64::max),
+                topics: Vec::new(),
             }
         })
         .collect()
@@ -176,7 +249,14 @@ mod tests {
         let talk = talk(&["", "a", "b", "c", "d", ""]);
         let sentences = [sentence(1, 1), sentence(2, 3), sentence(3, 4)];
         let embeddings = vectors(&[0., 0., 1.]);
-        let chapters = find(&talk, &sentences, &embeddings, Count::Exactly(2)).unwrap();
+        let chapters = find(
+            &talk,
+            &sentences,
+            &embeddings,
+            Count::Exactly(2),
+            Levels::One,
+        )
+        .unwrap();
         let ranges = chapters.iter().map(|c| (c.first_cue, c.last_cue));
         assert_eq!(ranges.collect::<Vec<_>>(), [(0, 2), (3, 5)]);
         assert_eq!(chapters[1].start, Some(30.));
@@ -193,12 +273,54 @@ mod tests {
             &sentences,
             &vectors(&[0., 1., 1.]),
             Count::Exactly(3),
+            Levels::One,
         );
         let error = error.unwrap_err().to_string();
         assert!(
             error.contains("--chapters 3 is more than the 2 places"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn chapters_consist_of_their_topics() {
+        let text = "word ".repeat(50);
+        let talk = talk(&[&text[..]; 16]);
+        let long = |i: usize| Sentence {
+            text: text.clone(),
+            ..sentence(i, i)
+        };
+        let sentences = (0..16).map(long).collect::<Vec<_>>();
+        let embeddings = vectors(&[
+            0., 0., 0., 0., 0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.8, 0.8, 1., 1., 1., 1.,
+        ]);
+        let chapters = find(
+            &talk,
+            &sentences,
+            &embeddings,
+            Count::Exactly(2),
+            Levels::Two,
+        )
+        .unwrap();
+        let cues = |chapters: &[Chapter]| {
+            chapters
+                .iter()
+                .map(|c| (c.first_cue, c.last_cue))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cues(&chapters), [(0, 7), (8, 15)]);
+        assert_eq!(cues(&chapters[0].topics), [(0, 3), (4, 7)]);
+        assert_eq!(cues(&chapters[1].topics), [(8, 11), (12, 15)]);
+        // One topic is the chapter itself.
+        let chapters = find(
+            &talk,
+            &sentences,
+            &embeddings,
+            Count::Exactly(4),
+            Levels::Two,
+        )
+        .unwrap();
+        assert!(chapters.iter().all(|chapter| chapter.topics.is_empty()));
     }
 
     #[test]
@@ -212,7 +334,14 @@ mod tests {
         let talk = talk(&["a", "b", "c", "d", "e", "f"]);
         let sentences = (0..6).map(|i| sentence(i, i)).collect::<Vec<_>>();
         let embeddings = vectors(&[0., 0., 0.5, 0.5, 1., 1.]);
-        let chapters = find(&talk, &sentences, &embeddings, Count::Minutes(1. / 3.)).unwrap();
+        let chapters = find(
+            &talk,
+            &sentences,
+            &embeddings,
+            Count::Minutes(1. / 3.),
+            Levels::One,
+        )
+        .unwrap();
         assert_eq!(chapters.len(), 3);
     }
 }

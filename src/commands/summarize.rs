@@ -161,6 +161,7 @@ impl Tools {
         };
         let options = Options {
             count: args.count(),
+            levels: args.levels(),
             seed: args.writing.seed,
             temperature: args.writing.temperature,
             style: self.style.clone(),

@@ -1,20 +1,79 @@
-//! The scores as a table.
+//! The scores as tables.
 
 use serde_json::json;
 
-use super::{Scores, TableFormat};
+use super::TableFormat;
+use super::boundaries::{Found, Mean};
+use super::summaries::Scores;
 
-/// Ends in a newline.
-pub fn render(format: TableFormat, subject: &str, scores: &[Scores]) -> String {
+/// The table of boundaries; JSON has every document, too. Ends in a newline.
+pub fn boundaries(
+    format: TableFormat,
+    given_count: bool,
+    means: &[Mean],
+    found: &[Found],
+) -> String {
+    match format {
+        TableFormat::Json => format!(
+            "{:#}\n",
+            json!({"given_count": given_count, "results": means, "documents": found})
+        ),
+        TableFormat::Md => boundaries_markdown(given_count, means),
+    }
+}
+
+fn boundaries_markdown(given_count: bool, means: &[Mean]) -> String {
+    let mut text = String::from(
+        "| set | method | F1, 40 words | F1, 3 s | F1, 10 s | Pk | WindowDiff | boundary similarity | chapters |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let mut set = "";
+    for mean in means {
+        let name = if mean.set == set {
+            String::new()
+        } else {
+            format!("{} ({})", mean.set, mean.documents)
+        };
+        set = &mean.set;
+        let optional =
+            |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+        let interval = mean.f1_interval.map_or_else(String::new, |[low, high]| {
+            format!(" ({low:.2} to {high:.2})")
+        });
+        text += &format!(
+            "| {name} | {} | {:.2}{interval} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} of {:.1} |\n",
+            mean.method.name(),
+            mean.f1,
+            optional(mean.f1_3_seconds),
+            optional(mean.f1_10_seconds),
+            mean.pk,
+            mean.window_diff,
+            mean.boundary_similarity,
+            mean.chapters,
+            mean.human_chapters,
+        );
+    }
+    let count = match given_count {
+        true => "The number of chapters is the person's.",
+        false => "The number of chapters is the program's.",
+    };
+    format!(
+        "{text}\n{count} Means over documents, in brackets 95 % of the means of documents drawn anew. Higher is better, but for Pk and \
+         WindowDiff, in which no boundary at all has about 0.4.\n"
+    )
+}
+
+/// The table of summaries. Ends in a newline.
+pub fn summaries(format: TableFormat, subject: &str, scores: &[Scores]) -> String {
     match format {
         TableFormat::Json => {
             format!("{:#}\n", json!({"model": subject, "results": scores}))
         }
-        TableFormat::Md => markdown(subject, scores),
+        TableFormat::Md => summaries_markdown(subject, scores),
     }
 }
 
-fn markdown(subject: &str, scores: &[Scores]) -> String {
+fn summaries_markdown(subject: &str, scores: &[Scores]) -> String {
     let passages = scores.first().map_or(0, |scores| scores.passages);
     let mut text = format!("{passages} passages, written with {subject}\n\n");
     text += "| way | ROUGE-1 | ROUGE-2 | ROUGE-L | cosine | unsupported | dialogue | quoted | words | title ROUGE-L | title cosine |\n";

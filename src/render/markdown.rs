@@ -73,14 +73,27 @@ fn write_chapter(out: &mut String, number: usize, chapter: &Chapter) -> std::fmt
     let place = place(chapter.start, &format!("{number}."));
     let Some(title) = &chapter.title else {
         let cues = format!("cues {} to {}", chapter.first_cue, chapter.last_cue);
-        return writeln!(out, "- {place} ({cues})");
+        writeln!(out, "- {place} ({cues})")?;
+        for topic in &chapter.topics {
+            let cues = format!("cues {} to {}", topic.first_cue, topic.last_cue);
+            let place = self::place(topic.start, "topic:");
+            writeln!(out, "  - {place} ({cues})")?;
+        }
+        return Ok(());
     };
     writeln!(out, "\n## {place} {}\n", escape(title))?;
     writeln!(
         out,
         "{}",
         escape(chapter.summary.as_deref().unwrap_or_default())
-    )
+    )?;
+    for (k, topic) in chapter.topics.iter().enumerate() {
+        let gap = if k == 0 { "\n" } else { "" };
+        let place = self::place(topic.start, &format!("cue {}:", topic.first_cue));
+        let title = escape(topic.title.as_deref().unwrap_or_default());
+        writeln!(out, "{gap}- {place} {title}")?;
+    }
+    Ok(())
 }
 
 /// Where the sentences were said on which a summary rests, in their order there: `Said at 4:12, 6:30.`
@@ -148,6 +161,7 @@ mod tests {
                 summary: Some("It fell.".into()),
                 method: Method::Generated,
                 evidence: Vec::new(),
+                topics: Vec::new(),
                 coverage: Coverage::default(),
             }],
             coverage: Coverage::default(),

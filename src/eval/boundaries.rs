@@ -1,0 +1,206 @@
+//! How near the beginnings of chapters are to those people chose, beside what needs no training.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+
+use super::documents::Document;
+use super::methods::Method;
+use super::metrics;
+use crate::chapters::embed::Encode;
+use crate::chapters::{Places, suitable};
+use crate::transcript::{self, Transcript};
+
+/// A boundary counts as found within so many words of a person's.
+const WORDS: f64 = 40.;
+
+/// What a method found in one document. All scores are from 0 to 1; those of time are missing where the document has none.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    pub document: String,
+    pub method: Method,
+    /// F1 within 40 words.
+    pub f1: f64,
+    /// F1 within 3 and 10 seconds.
+    pub f1_3_seconds: Option<f64>,
+    pub f1_10_seconds: Option<f64>,
+    pub pk: f64,
+    pub window_diff: f64,
+    pub boundary_similarity: f64,
+    pub chapters: usize,
+    pub human_chapters: usize,
+}
+
+/// Everything that is needed to try methods on a document.
+pub struct Text {
+    id: String,
+    places: Places,
+    /// The cue of each place.
+    cues: Vec<usize>,
+    /// Words before each cue, and all at the end.
+    words: Vec<usize>,
+    /// Seconds at which each cue begins; empty where one has no time.
+    times: Vec<f64>,
+    /// Cues with which a person's chapters begin, but for the first.
+    human: Vec<usize>,
+}
+
+impl Text {
+    pub fn new(document: &Document, encoder: &dyn Encode) -> Result<Self> {
+        let mut transcript = document.transcript();
+        transcript::clean(&mut transcript);
+        let sentences = transcript::sentences(&transcript);
+        let texts = sentences.iter().map(|sentence| sentence.text.as_str());
+        let embeddings = encoder.encode(&texts.collect::<Vec<_>>(), &mut |_| {})?;
+        let places = Places::new(&sentences, &embeddings)?;
+        let cue = |&first: &usize| sentences[first].first_cue;
+        Ok(Self {
+            id: document.id.clone(),
+            cues: places.firsts.iter().map(cue).collect(),
+            places,
+            words: words(&transcript),
+            times: transcript.cues.iter().map_while(|cue| cue.start).collect(),
+            human: document.boundaries(),
+        })
+    }
+
+    /// What a method finds: as many chapters as the person, or as many as suit the length.
+    pub fn find(&self, method: Method, given_count: bool) -> Found {
+        let length = self.words[self.words.len() - 1];
+        let count = match given_count {
+            true => self.human.len() + 1,
+            false => suitable(length),
+        };
+        let starts = method.starts(&self.places.units, count);
+        let found = starts[1..]
+            .iter()
+            .map(|&unit| self.cues[unit])
+            .collect::<Vec<_>>();
+        let at = |cues: &[usize]| cues.iter().map(|&cue| self.words[cue]).collect::<Vec<_>>();
+        let (words, human) = (at(&found), at(&self.human));
+        let float = |places: &[usize]| places.iter().map(|&place| place as f64).collect::<Vec<_>>();
+        let windowed = metrics::windowed(&words, &human, length);
+        let is_timed = self.times.len() + 1 == self.words.len();
+        let seconds = |tolerance: f64| {
+            let at = |cues: &[usize]| cues.iter().map(|&cue| self.times[cue]).collect::<Vec<_>>();
+            is_timed.then(|| metrics::f1(&at(&found), &at(&self.human), tolerance))
+        };
+        Found {
+            document: self.id.clone(),
+            method,
+            f1: metrics::f1(&float(&words), &float(&human), WORDS),
+            f1_3_seconds: seconds(3.),
+            f1_10_seconds: seconds(10.),
+            pk: windowed.pk,
+            window_diff: windowed.window_diff,
+            boundary_similarity: metrics::boundary_similarity(
+                &self.nearest(&found),
+                &self.nearest(&self.human),
+            ),
+            chapters: starts.len(),
+            human_chapters: self.human.len() + 1,
+        }
+    }
+
+    /// The places where a chapter can begin that are nearest after some cues.
+    fn nearest(&self, cues: &[usize]) -> Vec<usize> {
+        let mut places = cues
+            .iter()
+            .map(|cue| self.cues.partition_point(|own| own < cue))
+            .collect::<Vec<_>>();
+        places.dedup();
+        places
+    }
+}
+
+/// Writes what the boundary model reads of each text, and where a person's chapters begin, for `scripts/train_boundaries.py`.
+pub fn write_signs(path: &Path, texts: &[Text]) -> Result<()> {
+    let mut tensors = HashMap::new();
+    for (k, text) in texts.iter().enumerate() {
+        let count = text.places.units.len();
+        let mut add = |name: &str, values: Vec<f32>, dtype: DType| -> Result<()> {
+            let tensor = Tensor::from_vec(values, (count, ()), &Device::Cpu)?.to_dtype(dtype)?;
+            tensors.insert(format!("{k}.{}.{name}", text.id), tensor);
+            Ok(())
+        };
+        add("embeddings", text.places.embeddings.concat(), DType::F16)?;
+        add(
+            "vectors",
+            text.places
+                .units
+                .iter()
+                .flat_map(|unit| unit.vector.clone())
+                .collect(),
+            DType::F16,
+        )?;
+        add("signs", text.places.signs.concat(), DType::F32)?;
+        let words = text.cues.iter().map(|&cue| text.words[cue] as f32);
+        add("words", words.collect(), DType::F32)?;
+        let human = text.nearest(&text.human);
+        let human = (0..count).map(|place| f32::from(u8::from(human.contains(&place))));
+        add("human", human.collect(), DType::F32)?;
+    }
+    candle_core::safetensors::save(&tensors, path)?;
+    Ok(())
+}
+
+fn words(transcript: &Transcript) -> Vec<usize> {
+    let mut sum = 0;
+    let mut words = vec![0];
+    for cue in &transcript.cues {
+        sum += cue.text.split_whitespace().count();
+        words.push(sum);
+    }
+    words
+}
+
+/// Means over the documents of a set.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mean {
+    pub set: String,
+    pub documents: usize,
+    pub method: Method,
+    pub f1: f64,
+    /// 95 % of the means of documents drawn anew.
+    pub f1_interval: Option<[f64; 2]>,
+    pub f1_3_seconds: Option<f64>,
+    pub f1_10_seconds: Option<f64>,
+    pub pk: f64,
+    pub window_diff: f64,
+    pub boundary_similarity: f64,
+    pub chapters: f64,
+    pub human_chapters: f64,
+}
+
+impl Mean {
+    pub fn of(set: &str, method: Method, found: &[Found]) -> Self {
+        let own = found.iter().filter(|found| found.method == method);
+        let own = own.collect::<Vec<_>>();
+        let mean = |value: &dyn Fn(&Found) -> Option<f64>| {
+            let values = own
+                .iter()
+                .filter_map(|found| value(found))
+                .collect::<Vec<_>>();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let all = |value: &dyn Fn(&Found) -> f64| mean(&|found| Some(value(found))).unwrap_or(0.);
+        let f1 = own.iter().map(|found| found.f1).collect::<Vec<_>>();
+        Self {
+            set: set.to_string(),
+            documents: own.len(),
+            method,
+            f1: all(&|found| found.f1),
+            f1_interval: metrics::interval(&f1),
+            f1_3_seconds: mean(&|found| found.f1_3_seconds),
+            f1_10_seconds: mean(&|found| found.f1_10_seconds),
+            pk: all(&|found| found.pk),
+            window_diff: all(&|found| found.window_diff),
+            boundary_similarity: all(&|found| found.boundary_similarity),
+            chapters: all(&|found| found.chapters as f64),
+            human_chapters: all(&|found| found.human_chapters as f64),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `chapterize eval` for boundaries: data that cannot be used, and tables of data that can.
+
+#[path = "common/program.rs"]
+mod program;
+
+use chapterize::engine::fake::FakeEncoder;
+use chapterize::eval::boundaries::{Mean, Text};
+use chapterize::eval::methods::Method;
+use chapterize::eval::{self, TableFormat};
+use program::Program;
+use serde_json::{Value, json};
+
+/// A document about three things, of eight utterances each.
+fn document() -> Value {
+    let about = |thing: &'static str| {
+        (0..8).map(move |i| {
+            format!(
+                "The {thing} is item {i} of all we say about the {thing} and its {thing} parts."
+            )
+        })
+    };
+    let texts = ["clock", "bread", "river"].into_iter().flat_map(about);
+    let utterances = texts.enumerate().map(
+        |(i, text)| json!({"start": 10 * i, "end": 10 * i + 9, "speaker": "Ann", "text": text}),
+    );
+    let chapters = [0, 8, 16].map(|start| json!({"start_utterance": start}));
+    json!({"id": "three", "utterances": utterances.collect::<Vec<_>>(), "chapters": chapters})
+}
+
+#[test]
+fn plain_changes_are_found_and_the_tables_say_so() {
+    let program = Program::new();
+    program.write("three.jsonl", format!("{}\n\n", document()));
+    let documents = eval::divided(&program.path("three.jsonl")).unwrap();
+    let text = Text::new(&documents[0], &FakeEncoder).unwrap();
+    let found = Method::ALL.map(|method| text.find(method, true));
+    // Treeseg, which embeds each sentence with those before it, is a sentence late.
+    assert_eq!((found[2].f1, found[2].f1_3_seconds), (1., Some(0.)));
+    for found in &found[3..] {
+        let scores = [
+            found.f1,
+            found.f1_3_seconds.unwrap(),
+            found.boundary_similarity,
+        ];
+        assert_eq!(scores, [1.; 3], "{:?}", found.method);
+        assert_eq!((found.pk, found.window_diff), (0., 0.));
+        assert_eq!((found.chapters, found.human_chapters), (3, 3));
+    }
+    let own = text.find(Method::Learned, false);
+    assert_ne!(own.chapters, 3, "the program counts for itself");
+    let means = Method::ALL.map(|method| Mean::of("three", method, &found));
+    let table = eval::boundaries_table(TableFormat::Md, true, &means, &found);
+    assert!(table.contains("| three (1) | equidistant |"), "{table}");
+    assert!(
+        table.contains("|  | learned | 1.00 | 1.00 | 1.00 | 0.00 | 0.00 | 1.00 | 3.0 of 3.0 |"),
+        "{table}"
+    );
+    let json = eval::boundaries_table(TableFormat::Json, true, &means, &found);
+    let json = serde_json::from_str::<Value>(&json).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), Method::ALL.len());
+    assert_eq!(json["documents"][4]["method"], "learned");
+    assert_eq!(json["documents"][4]["f1"], 1.);
+}
+
+#[test]
+fn data_that_cannot_be_used_are_named_with_file_and_line() {
+    let program = Program::new();
+    let mut backwards = document();
+    backwards["chapters"][1]["start_utterance"] = json!(20);
+    program.write("backwards.jsonl", format!("{}\n{backwards}\n", document()));
+    program.write(
+        "bare.jsonl",
+        json!({"id": "a", "utterances": [{"text": "Tea."}]}).to_string(),
+    );
+    program.write("broken.jsonl", "{\"id\": 3}\n");
+    for (file, message) in [
+        (
+            "backwards.jsonl",
+            "backwards.jsonl:2: expected chapters in order, each with a 'start_utterance' below 24",
+        ),
+        (
+            "bare.jsonl",
+            "bare.jsonl: no document in it has two 'chapters'; boundaries are compared with those (or give --summaries)",
+        ),
+        (
+            "broken.jsonl",
+            "broken.jsonl:1: not a document as 'chapterize eval --help' describes it",
+        ),
+        ("none.jsonl", "none.jsonl: cannot read"),
+    ] {
+        let line = program.run(&["eval", "--offline", file]).failed(1);
+        assert!(line.starts_with(message), "{line}");
+    }
+}
+
+#[test]
+fn settings_of_boundaries_and_summaries_are_not_mixed() {
+    let program = Program::new();
+    for flags in [
+        &["--method", "dp", "--summaries"][..],
+        &["--given-count", "--summaries"],
+        &["--texts", "a.jsonl"],
+    ] {
+        let output = program.run(&[&["eval", "a.jsonl"], flags].concat());
+        assert_eq!(output.code, 2, "{flags:?}");
+    }
+}
