@@ -171,39 +171,76 @@ impl<'a> Writer<'a> {
         passages: &[Passage],
         summaries: &[String],
     ) -> Result<Vec<Vec<Candidate>>> {
-        // Less text is another chance, for where no title of the whole can be taken.
-        let sources = |place: usize| match self.style.title_material {
-            0 => vec![summaries[place].clone()],
-            budget => [budget, budget / 2]
-                .map(|budget| self.lines(&passages[place], budget))
-                .into(),
+        let written = match self.style.title_material {
+            0 => self.written(passages, summaries, |place| summaries[place].clone()),
+            budget => {
+                let lines = |place: usize, budget| self.lines(&passages[place], budget);
+                let mut written = self.written(passages, summaries, |place| lines(place, budget));
+                // Of less text it makes another title, where none of the whole can be taken.
+                let open = |place: &usize| written[*place].is_empty();
+                let open = (0..passages.len()).filter(open).collect::<Vec<_>>();
+                let again = open.iter().map(|&place| &passages[place]);
+                let texts = open.iter().map(|&place| summaries[place].clone());
+                let more = self.written(again, &texts.collect::<Vec<_>>(), |k| {
+                    lines(open[k], budget / 2)
+                });
+                for (place, titles) in open.into_iter().zip(more) {
+                    written[place] = titles;
+                }
+                written
+            }
         };
-        let groups = (0..passages.len()).map(|place| {
-            let samplings = self.samplings(place, SHORT_DRAWS);
-            let sources = sources(place).into_iter();
-            sources
-                .flat_map(|source| self.style.titles(&source, &samplings))
+        let candidate = |text, form, worth| Candidate {
+            text,
+            embedding: Embedding::new(),
+            form,
+            worth,
+        };
+        let candidates = |(passage, written): (&Passage, Vec<String>)| {
+            let written = written.into_iter();
+            let phrases = phrase::phrases(passage).into_iter();
+            written
+                .map(|text| candidate(text, Form::Written, 0.))
+                .chain(phrases.map(|(text, worth)| candidate(text, Form::Phrase, worth)))
                 .collect::<Vec<_>>()
-        });
-        // A failure here loses nothing either: there are always phrases.
-        let answers = self
-            .ask("Titles", &groups.collect::<Vec<_>>())
-            .unwrap_or_default();
-        let answers = answers
-            .iter()
-            .map(Vec::as_slice)
-            .chain(std::iter::repeat(&[][..]));
+        };
         let mut titles = passages
             .iter()
-            .zip(answers)
-            .zip(summaries)
-            .map(|((passage, answers), summary)| self.candidates(passage, summary, answers))
+            .zip(written)
+            .map(candidates)
             .collect::<Vec<_>>();
         self.learn(titles.iter().flatten().map(|title| &title.text))?;
         for title in titles.iter_mut().flatten() {
             title.embedding = self.embedding(&title.text);
         }
         Ok(titles)
+    }
+
+    /// What the model writes as titles that can be taken, per passage, where it is shown what `shown` gives for the passage's place.
+    fn written<'p>(
+        &self,
+        passages: impl IntoIterator<Item = &'p Passage<'p>>,
+        summaries: &[String],
+        shown: impl Fn(usize) -> String,
+    ) -> Vec<Vec<String>> {
+        let request = |place: usize| {
+            let samplings = self.samplings(place, SHORT_DRAWS);
+            self.style.titles(&shown(place), &samplings)
+        };
+        let groups = (0..summaries.len()).map(request).collect::<Vec<_>>();
+        // A failure here loses nothing: there are always phrases.
+        let answers = self.ask("Titles", &groups).unwrap_or_default();
+        let answers = answers.into_iter().chain(std::iter::repeat(Vec::new()));
+        let small = self.style.reports();
+        let fitting = passages.into_iter().zip(summaries).zip(answers);
+        let tidied = fitting.map(|((passage, summary), answers)| {
+            let source = Source::of(passage).and(split(summary).into_iter());
+            let answers = answers.iter();
+            answers
+                .filter_map(|answer| title::tidy(answer, &source, small))
+                .collect()
+        });
+        tidied.collect()
     }
 
     /// The sentences a passage is most about, a line each, as many as fit `budget` tokens.
@@ -328,36 +365,6 @@ impl<'a> Writer<'a> {
             ));
         }
         Ok(answers)
-    }
-
-    /// What may become a chapter's title, still without embeddings.
-    fn candidates(&self, passage: &Passage, summary: &str, answers: &[String]) -> Vec<Candidate> {
-        let source = Source::of(passage).and(split(summary).into_iter());
-        let small = self.style.reports();
-        let candidate = |text, form, worth| Candidate {
-            text,
-            embedding: Embedding::new(),
-            form,
-            worth,
-        };
-        // All answers to one text, and of those after only what they leave wanting.
-        let sources = if self.style.title_material > 0 { 2 } else { 1 };
-        let written = answers
-            .chunks(answers.len().div_ceil(sources).max(1))
-            .map(|answers| {
-                let tidied = answers
-                    .iter()
-                    .filter_map(|answer| title::tidy(answer, &source, small));
-                tidied.collect::<Vec<_>>()
-            })
-            .find(|written| !written.is_empty())
-            .unwrap_or_default()
-            .into_iter();
-        let phrases = phrase::phrases(passage).into_iter();
-        written
-            .map(|text| candidate(text, Form::Written, 0.))
-            .chain(phrases.map(|(text, worth)| candidate(text, Form::Phrase, worth)))
-            .collect()
     }
 
     /// Embeds all texts not met before, together.
