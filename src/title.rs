@@ -70,7 +70,8 @@ pub fn tidy(answer: &str, source: &Source, small: bool) -> Option<String> {
         && (!tells(&text) || source.tells_in_order(&text))
         && !(small && promises_a_reason(&text))
         && !repeats(&text)
-        && !ends_open(&text);
+        && !ends_open(&text)
+        && !is_generic(&text);
     fits.then(|| capitalize(&text))
 }
 
@@ -103,6 +104,17 @@ pub fn repeats(text: &str) -> bool {
         .any(|word| !seen.insert(stem(&word)))
 }
 
+/// Whether a title would fit any recording: "Discussion on the meeting".
+fn is_generic(text: &str) -> bool {
+    const WORDS: &str = " agenda answer answers beginning chapter closing comments conclusion conclusions conversation discussion \
+        discussions end general good idea ideas interesting introduction issue issues main meeting new next opening outline overview \
+        part point points presentation presentations question questions recap recording remarks section step steps summary talk \
+        thing things thoughts topic topics transcript various work ";
+    words(text)
+        .filter(|word| !is_stopword(word))
+        .all(|word| WORDS.contains(&format!(" {word} ")))
+}
+
 /// Whether a text stops where more must come: the model ran out of tokens.
 fn ends_open(text: &str) -> bool {
     words(text).last().is_none_or(|word| is_stopword(&word))
@@ -125,7 +137,7 @@ pub fn choose(passage: &Passage, candidates: &[Candidate], taken: &[String]) -> 
     let mut best = candidates
         .iter()
         // A single word is part of a title at most.
-        .filter(|candidate| candidate.text.contains(' '))
+        .filter(|candidate| candidate.text.contains(' ') && !is_generic(&candidate.text))
         .chain(&pairs)
         .filter(|candidate| is_free(candidate))
         .max_by(|a, b| score(passage, a).total_cmp(&score(passage, b)))
@@ -143,7 +155,7 @@ fn pairs(passage: &Passage, candidates: &[Candidate]) -> Vec<Candidate> {
     let mut phrases = candidates
         .iter()
         .filter(|c| c.form == Form::Phrase && !c.text.contains(" and "))
-        .filter(|c| c.text.split_whitespace().count() <= 3)
+        .filter(|c| c.text.split_whitespace().count() <= 3 && !is_generic(&c.text))
         .collect::<Vec<_>>();
     phrases.sort_by(|a, b| score(passage, b).total_cmp(&score(passage, a)));
     phrases.truncate(PAIRED);
@@ -245,6 +257,7 @@ mod tests {
             ),
             ("Why Marlock broke the rope", None),
             ("Rope of the Rope", None),
+            ("Discussion on the next meeting", None),
             ("", None),
         ] {
             assert_eq!(tidy(answer, &source(), false).as_deref(), title, "{answer}");
