@@ -76,7 +76,7 @@ pub fn tidy(answer: &str, source: &Source, small: bool) -> Option<String> {
 }
 
 /// What stands behind the verbal noun with which a title begins, if it does.
-fn behind_verbal_noun(text: &str) -> &str {
+pub fn behind_verbal_noun(text: &str) -> &str {
     match text.split_once(' ') {
         Some(("The" | "the" | "A" | "a", rest)) => behind_verbal_noun(rest),
         Some((first, rest)) if first.len() > 5 && first.ends_with("ing") => rest,

@@ -13,7 +13,7 @@ use self::boundary::Boundaries;
 use self::decode::Unit;
 use self::embed::Embedding;
 use self::signs::signs;
-use crate::transcript::{Sentence, Transcript};
+use crate::transcript::{Sentence, Transcript, has_stop};
 
 /// A run of cues about one thing. The chapters of a document cover all its cues, in order, without overlap.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,7 +145,11 @@ impl Places {
         let signs = signs(sentences, embeddings, &firsts);
         let own = firsts.iter().map(|&first| embeddings[first].clone());
         let own = own.collect::<Vec<_>>();
-        let scores = Boundaries::bundled()?.scores(&own, &signs)?;
+        let scores = match is_punctuated(sentences) {
+            true => Boundaries::bundled()?.scores(&own, &signs)?,
+            // Captions without sentence ends are cut between cues: the boundary model has seen no such places, and misleads there.
+            false => vec![0.; firsts.len()],
+        };
         let ends = firsts.iter().skip(1).copied().chain([sentences.len()]);
         let units = firsts.iter().zip(ends).zip(scores);
         let units = units.map(|((&first, end), score)| Unit {
@@ -159,6 +163,12 @@ impl Places {
             signs,
         })
     }
+}
+
+/// Whether at least every fourth sentence ends as one.
+fn is_punctuated(sentences: &[Sentence]) -> bool {
+    let ended = sentences.iter().filter(|sentence| has_stop(&sentence.text));
+    4 * ended.count() >= sentences.len()
 }
 
 /// Some sentences in one, with their mean vector.
