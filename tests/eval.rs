@@ -4,7 +4,7 @@
 mod program;
 
 use chapterize::engine::fake::FakeEncoder;
-use chapterize::eval::boundaries::{Mean, Text};
+use chapterize::eval::boundaries::{Found, Mean, Text};
 use chapterize::eval::methods::Method;
 use chapterize::eval::{self, TableFormat};
 use program::Program;
@@ -35,19 +35,22 @@ fn plain_changes_are_found_and_the_tables_say_so() {
     let text = Text::new(&documents[0], &FakeEncoder).unwrap();
     let found = Method::ALL.map(|method| text.find(method, true));
     // Treeseg, which embeds each sentence with those before it, is a sentence late.
-    assert_eq!((found[2].f1, found[2].f1_3_seconds), (1., Some(0.)));
-    for found in &found[3..] {
-        let scores = [
-            found.f1,
-            found.f1_3_seconds.unwrap(),
-            found.boundary_similarity,
+    assert_eq!(
+        (found[2].scores.f1, found[2].scores.f1_3_seconds),
+        (1., Some(0.))
+    );
+    for Found { method, scores, .. } in &found[3..] {
+        let all = [
+            scores.f1,
+            scores.f1_3_seconds.unwrap(),
+            scores.boundary_similarity,
         ];
-        assert_eq!(scores, [1.; 3], "{:?}", found.method);
-        assert_eq!((found.pk, found.window_diff), (0., 0.));
-        assert_eq!((found.chapters, found.human_chapters), (3, 3));
+        assert_eq!(all, [1.; 3], "{method:?}");
+        assert_eq!((scores.pk, scores.window_diff), (0., 0.));
+        assert_eq!((scores.chapters, scores.human_chapters), (3., 3.));
     }
     let own = text.find(Method::Learned, false);
-    assert_ne!(own.chapters, 3, "the program counts for itself");
+    assert_ne!(own.scores.chapters, 3., "the program counts for itself");
     let means = Method::ALL.map(|method| Mean::of("three", method, &found));
     let table = eval::boundaries_table(TableFormat::Md, true, &means, &found);
     assert!(table.contains("| three (1) | equidistant |"), "{table}");

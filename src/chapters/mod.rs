@@ -13,7 +13,7 @@ use self::boundary::Boundaries;
 use self::decode::Unit;
 use self::embed::Embedding;
 use self::signs::signs;
-use crate::transcript::{Sentence, Transcript, has_stop};
+use crate::transcript::{Sentence, Transcript, is_punctuated};
 
 /// A run of cues about one thing. The chapters of a document cover all its cues, in order, without overlap.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ pub fn find(
     count: Count,
     levels: Levels,
 ) -> Result<Vec<Chapter>> {
-    let Places { units, firsts, .. } = Places::new(sentences, embeddings)?;
+    let Places { units, firsts, .. } = Places::new(transcript, sentences, embeddings)?;
     let words = sentences.iter().map(words).sum::<usize>();
     let count = match count {
         Count::Auto => suitable(words),
@@ -139,13 +139,17 @@ pub struct Places {
 
 impl Places {
     /// One for each cue in which a sentence begins.
-    pub fn new(sentences: &[Sentence], embeddings: &[Embedding]) -> Result<Self> {
+    pub fn new(
+        transcript: &Transcript,
+        sentences: &[Sentence],
+        embeddings: &[Embedding],
+    ) -> Result<Self> {
         let begins = |&i: &usize| i == 0 || sentences[i].first_cue > sentences[i - 1].first_cue;
         let firsts = (0..sentences.len()).filter(begins).collect::<Vec<_>>();
         let signs = signs(sentences, embeddings, &firsts);
         let own = firsts.iter().map(|&first| embeddings[first].clone());
         let own = own.collect::<Vec<_>>();
-        let scores = match is_punctuated(sentences) {
+        let scores = match is_punctuated(transcript) {
             true => Boundaries::bundled()?.scores(&own, &signs)?,
             // Captions without sentence ends are cut between cues: the boundary model has seen no such places, and misleads there.
             false => vec![0.; firsts.len()],
@@ -163,12 +167,6 @@ impl Places {
             signs,
         })
     }
-}
-
-/// Whether at least every fourth sentence ends as one.
-fn is_punctuated(sentences: &[Sentence]) -> bool {
-    let ended = sentences.iter().filter(|sentence| has_stop(&sentence.text));
-    4 * ended.count() >= sentences.len()
 }
 
 /// Some sentences in one, with their mean vector.
@@ -254,19 +252,23 @@ mod tests {
         values.iter().map(|&x| vec![x, 1. - x]).collect()
     }
 
+    /// So many chapters of sentences that lie on a line.
+    fn cut(
+        talk: &Transcript,
+        sentences: &[Sentence],
+        values: &[f32],
+        count: usize,
+        levels: Levels,
+    ) -> Vec<Chapter> {
+        let count = Count::Exactly(count);
+        find(talk, sentences, &vectors(values), count, levels).unwrap()
+    }
+
     #[test]
     fn every_cue_lies_in_one_chapter_and_starts_are_cue_starts() {
         let talk = talk(&["", "a", "b", "c", "d", ""]);
         let sentences = [sentence(1, 1), sentence(2, 3), sentence(3, 4)];
-        let embeddings = vectors(&[0., 0., 1.]);
-        let chapters = find(
-            &talk,
-            &sentences,
-            &embeddings,
-            Count::Exactly(2),
-            Levels::One,
-        )
-        .unwrap();
+        let chapters = cut(&talk, &sentences, &[0., 0., 1.], 2, Levels::One);
         let ranges = chapters.iter().map(|c| (c.first_cue, c.last_cue));
         assert_eq!(ranges.collect::<Vec<_>>(), [(0, 2), (3, 5)]);
         assert_eq!(chapters[1].start, Some(30.));
@@ -301,17 +303,8 @@ mod tests {
             ..sentence(i, i)
         };
         let sentences = (0..16).map(long).collect::<Vec<_>>();
-        let embeddings = vectors(&[
-            0., 0., 0., 0., 0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.8, 0.8, 1., 1., 1., 1.,
-        ]);
-        let chapters = find(
-            &talk,
-            &sentences,
-            &embeddings,
-            Count::Exactly(2),
-            Levels::Two,
-        )
-        .unwrap();
+        let values = [0., 0.2, 0.8, 1.].map(|x| [x; 4]).concat();
+        let chapters = cut(&talk, &sentences, &values, 2, Levels::Two);
         let cues = |chapters: &[Chapter]| {
             chapters
                 .iter()
@@ -322,14 +315,7 @@ mod tests {
         assert_eq!(cues(&chapters[0].topics), [(0, 3), (4, 7)]);
         assert_eq!(cues(&chapters[1].topics), [(8, 11), (12, 15)]);
         // One topic is the chapter itself.
-        let chapters = find(
-            &talk,
-            &sentences,
-            &embeddings,
-            Count::Exactly(4),
-            Levels::Two,
-        )
-        .unwrap();
+        let chapters = cut(&talk, &sentences, &values, 4, Levels::Two);
         assert!(chapters.iter().all(|chapter| chapter.topics.is_empty()));
     }
 

@@ -17,11 +17,10 @@ use crate::transcript::{self, Transcript};
 /// A boundary counts as found within so many words of a person's.
 const WORDS: f64 = 40.;
 
-/// What a method found in one document. All scores are from 0 to 1; those of time are missing where the document has none.
+/// How near a method comes, in a document or in the mean of several. From 0 to 1, but for the two numbers; what is measured in time
+/// is missing where there are no times.
 #[derive(Debug, Clone, Serialize)]
-pub struct Found {
-    pub document: String,
-    pub method: Method,
+pub struct Scores {
     /// F1 within 40 words.
     pub f1: f64,
     /// F1 within 3 and 10 seconds.
@@ -30,8 +29,17 @@ pub struct Found {
     pub pk: f64,
     pub window_diff: f64,
     pub boundary_similarity: f64,
-    pub chapters: usize,
-    pub human_chapters: usize,
+    pub chapters: f64,
+    pub human_chapters: f64,
+}
+
+/// What a method found in one document.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    pub document: String,
+    pub method: Method,
+    #[serde(flatten)]
+    pub scores: Scores,
 }
 
 /// Everything that is needed to try methods on a document.
@@ -55,7 +63,7 @@ impl Text {
         let sentences = transcript::sentences(&transcript);
         let texts = sentences.iter().map(|sentence| sentence.text.as_str());
         let embeddings = encoder.encode(&texts.collect::<Vec<_>>(), &mut |_| {})?;
-        let places = Places::new(&sentences, &embeddings)?;
+        let places = Places::new(&transcript, &sentences, &embeddings)?;
         let cue = |&first: &usize| sentences[first].first_cue;
         Ok(Self {
             id: document.id.clone(),
@@ -88,9 +96,7 @@ impl Text {
             let at = |cues: &[usize]| cues.iter().map(|&cue| self.times[cue]).collect::<Vec<_>>();
             is_timed.then(|| metrics::f1(&at(&found), &at(&self.human), tolerance))
         };
-        Found {
-            document: self.id.clone(),
-            method,
+        let scores = Scores {
             f1: metrics::f1(&float(&words), &float(&human), WORDS),
             f1_3_seconds: seconds(3.),
             f1_10_seconds: seconds(10.),
@@ -100,8 +106,13 @@ impl Text {
                 &self.nearest(&found),
                 &self.nearest(&self.human),
             ),
-            chapters: starts.len(),
-            human_chapters: self.human.len() + 1,
+            chapters: starts.len() as f64,
+            human_chapters: (self.human.len() + 1) as f64,
+        };
+        Found {
+            document: self.id.clone(),
+            method,
+            scores,
         }
     }
 
@@ -127,15 +138,6 @@ pub fn write_signs(path: &Path, texts: &[Text]) -> Result<()> {
             Ok(())
         };
         add("embeddings", text.places.embeddings.concat(), DType::F16)?;
-        add(
-            "vectors",
-            text.places
-                .units
-                .iter()
-                .flat_map(|unit| unit.vector.clone())
-                .collect(),
-            DType::F16,
-        )?;
         add("signs", text.places.signs.concat(), DType::F32)?;
         let words = text.cues.iter().map(|&cue| text.words[cue] as f32);
         add("words", words.collect(), DType::F32)?;
@@ -163,44 +165,39 @@ pub struct Mean {
     pub set: String,
     pub documents: usize,
     pub method: Method,
-    pub f1: f64,
-    /// 95 % of the means of documents drawn anew.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// 95 % of the means of F1 of documents drawn anew.
     pub f1_interval: Option<[f64; 2]>,
-    pub f1_3_seconds: Option<f64>,
-    pub f1_10_seconds: Option<f64>,
-    pub pk: f64,
-    pub window_diff: f64,
-    pub boundary_similarity: f64,
-    pub chapters: f64,
-    pub human_chapters: f64,
 }
 
 impl Mean {
     pub fn of(set: &str, method: Method, found: &[Found]) -> Self {
         let own = found.iter().filter(|found| found.method == method);
-        let own = own.collect::<Vec<_>>();
-        let mean = |value: &dyn Fn(&Found) -> Option<f64>| {
-            let values = own
-                .iter()
-                .filter_map(|found| value(found))
-                .collect::<Vec<_>>();
+        let own = own.map(|found| &found.scores).collect::<Vec<_>>();
+        let known = |value: &dyn Fn(&Scores) -> Option<f64>| {
+            let values = own.iter().filter_map(|scores| value(scores));
+            let values = values.collect::<Vec<_>>();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let all = |value: &dyn Fn(&Found) -> f64| mean(&|found| Some(value(found))).unwrap_or(0.);
-        let f1 = own.iter().map(|found| found.f1).collect::<Vec<_>>();
+        let mean =
+            |value: &dyn Fn(&Scores) -> f64| known(&|scores| Some(value(scores))).unwrap_or(0.);
+        let f1 = own.iter().map(|scores| scores.f1).collect::<Vec<_>>();
         Self {
             set: set.to_string(),
             documents: own.len(),
             method,
-            f1: all(&|found| found.f1),
+            scores: Scores {
+                f1: mean(&|scores| scores.f1),
+                f1_3_seconds: known(&|scores| scores.f1_3_seconds),
+                f1_10_seconds: known(&|scores| scores.f1_10_seconds),
+                pk: mean(&|scores| scores.pk),
+                window_diff: mean(&|scores| scores.window_diff),
+                boundary_similarity: mean(&|scores| scores.boundary_similarity),
+                chapters: mean(&|scores| scores.chapters),
+                human_chapters: mean(&|scores| scores.human_chapters),
+            },
             f1_interval: metrics::interval(&f1),
-            f1_3_seconds: mean(&|found| found.f1_3_seconds),
-            f1_10_seconds: mean(&|found| found.f1_10_seconds),
-            pk: all(&|found| found.pk),
-            window_diff: all(&|found| found.window_diff),
-            boundary_similarity: all(&|found| found.boundary_similarity),
-            chapters: all(&|found| found.chapters as f64),
-            human_chapters: all(&|found| found.human_chapters as f64),
         }
     }
 }

@@ -35,6 +35,7 @@ fn boundaries_markdown(given_count: bool, means: &[Mean]) -> String {
             format!("{} ({})", mean.set, mean.documents)
         };
         set = &mean.set;
+        let scores = &mean.scores;
         let optional =
             |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
         let interval = mean.f1_interval.map_or_else(String::new, |[low, high]| {
@@ -43,14 +44,14 @@ fn boundaries_markdown(given_count: bool, means: &[Mean]) -> String {
         text += &format!(
             "| {name} | {} | {:.2}{interval} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} of {:.1} |\n",
             mean.method.name(),
-            mean.f1,
-            optional(mean.f1_3_seconds),
-            optional(mean.f1_10_seconds),
-            mean.pk,
-            mean.window_diff,
-            mean.boundary_similarity,
-            mean.chapters,
-            mean.human_chapters,
+            scores.f1,
+            optional(scores.f1_3_seconds),
+            optional(scores.f1_10_seconds),
+            scores.pk,
+            scores.window_diff,
+            scores.boundary_similarity,
+            scores.chapters,
+            scores.human_chapters,
         );
     }
     let count = match given_count {

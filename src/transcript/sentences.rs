@@ -53,7 +53,7 @@ struct Word<'a> {
 pub fn sentences(transcript: &Transcript) -> Vec<Sentence> {
     let cues = &transcript.cues;
     let runs = speaker_runs(cues);
-    let is_punctuated = is_punctuated(&runs);
+    let is_punctuated = ends_sentences(&runs);
     let mut sentences = Vec::new();
     for run in &runs {
         for sentence in split_at_ends(run) {
@@ -104,7 +104,12 @@ fn total(words: &[Word]) -> usize {
     words.iter().map(|word| word.size).sum()
 }
 
-fn is_punctuated(runs: &[Vec<Word>]) -> bool {
+/// Whether punctuation says where sentences end; where it does not, they are cut between cues.
+pub fn is_punctuated(transcript: &Transcript) -> bool {
+    ends_sentences(&speaker_runs(&transcript.cues))
+}
+
+fn ends_sentences(runs: &[Vec<Word>]) -> bool {
     let ends: usize = runs
         .iter()
         .map(|run| (0..run.len()).filter(|&at| ends_at(run, at, false)).count())
