@@ -35,6 +35,7 @@ fn units(count: usize) -> Vec<Unit> {
         Unit {
             vector: topic.iter().map(near).collect(),
             weight: rng.random_range(3..30) as f32,
+            terms: (0..8).map(|_| rng.random_range(0..2000)).collect(),
             begins_turn: rng.random_bool(0.2),
             score: rng.random_range(-2.0..2.0),
         }

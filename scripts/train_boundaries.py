@@ -7,7 +7,8 @@ It reads what the program writes of documents that people have divided into chap
 that is, for every place where a chapter can begin, the embedding of the sentence there and signs (src/chapters/signs.rs), and where
 people's chapters begin. Several heads, each with a seed of its own, are averaged. The loss is the cross-entropy of a softmax over the places
 of a document: which places, not how many, so that a document with fifty short chapters teaches as much as one with five long ones. Signs of
-speakers, times and punctuation are dropped at random, each kind for a whole document, so that the model does without.
+speakers, times and punctuation are dropped at random, each kind for a whole document, so that the model does without; and documents can be
+given once more as captions or sentence by sentence (scripts/vary_documents.py).
 
     python scripts/train_boundaries.py signs.safetensors --out models/boundaries.safetensors
 
@@ -27,7 +28,7 @@ from torch import nn
 # Talks kept for evaluation, by where they were given; recorded standups and half of the meetings are kept by file.
 KEPT = ("stanford", "london", "chaincode", "edgedevplusplus")
 # As in src/chapters/signs.rs.
-SPEAKERS, TIMES, PUNCTUATION = slice(15, 21), slice(21, 24), slice(24, 27)
+SPEAKERS, TIMES, PUNCTUATION = slice(25, 31), slice(31, 34), slice(34, 37)
 DROPPED = 0.25  # chance that one kind of signs is dropped for a document
 PROJECTED = 16
 WIDTH = 48
@@ -151,7 +152,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--fixture", default="tests/fixtures/boundaries.safetensors", help="what the program's tests compare it with")
     parser.add_argument("--heads", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
     args = parser.parse_args()

@@ -11,6 +11,7 @@ use crate::eval::TableFormat;
 use crate::eval::methods::Method;
 use crate::language::Language;
 use crate::reading::Effort;
+use crate::registry::ENCODER;
 use crate::render::OutputFormat;
 use crate::transcript::Format;
 
@@ -119,6 +120,11 @@ pub struct Writing {
     /// that belongs to it
     #[arg(long, value_name = "FOLDER")]
     pub adapter: Option<PathBuf>,
+
+    /// Sentence encoder that finds chapters and checks summaries: a name from 'chapterize models
+    /// list', as multilingual-minilm-l12-v2, or a folder
+    #[arg(long, default_value = ENCODER, value_name = "ENCODER")]
+    pub encoder: String,
 
     /// Where to compute: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
@@ -374,7 +380,11 @@ pub struct Eval {
     #[arg(long, conflicts_with = "summaries")]
     pub given_count: bool,
 
-    /// Compare summaries and titles instead
+    /// Write titles, too, and compare them with those of chapters that a person begins at the same place
+    #[arg(long, conflicts_with = "summaries")]
+    pub titles: bool,
+
+    /// Compare summaries and titles of given passages instead
     #[arg(long)]
     pub summaries: bool,
 

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod rouge;
 pub mod summaries;
 mod table;
+pub mod titles;
 
 use clap::ValueEnum;
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
+use crate::chapters::boundary::Boundaries;
 use crate::chapters::embed::{Embedding, Encode};
 use crate::chapters::{self, Count, Levels};
 use crate::chunk::Passage;
@@ -53,6 +54,8 @@ pub struct Request {
 /// What does the work.
 pub struct Models<'a> {
     pub encoder: &'a dyn Encode,
+    /// Reads the encoder's embeddings; `None` where it was not trained on such.
+    pub boundaries: Option<&'a Boundaries>,
     /// `None` finds boundaries only.
     pub writer: Option<(&'a dyn Llm, Provenance)>,
 }
@@ -90,6 +93,7 @@ pub fn summarize(
         &transcript,
         &sentences,
         &embeddings,
+        models.boundaries,
         options.count,
         options.levels,
     )?;

@@ -165,9 +165,13 @@ pub fn is_stopword(word: &str) -> bool {
         who who's whole whom whose why will with within without won't wonder would wouldn't yes yet you you'd you'll \
         you're you've your yours yourself \
         ah alright aye eh er erm ha hey hm hmm huh kinda mhm mm mmm ok sorta uhhuh uh-huh yea yeah yep yup ";
-    // Typographic apostrophes are looked up as plain ones.
-    let plain = word.replace('’', "'");
-    STOPWORDS.contains(&format!(" {plain} "))
+    static SET: LazyLock<HashSet<&str>> =
+        LazyLock::new(|| STOPWORDS.split_ascii_whitespace().collect());
+    match word.contains('’') {
+        // Typographic apostrophes are looked up as plain ones.
+        true => SET.contains(word.replace('’', "'").as_str()),
+        false => SET.contains(word),
+    }
 }
 
 /// Whether a text speaks as or to somebody: a summary speaks about them.

@@ -3,10 +3,11 @@
 #[path = "common/models.rs"]
 mod models;
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use candle_core::Device;
-use chapterize::chapters::embed::{Embedding, Encode, MiniLm, cosine};
+use chapterize::chapters::embed::{ENCODER_FILES, Embedding, Encode, MiniLm, cosine};
 use chapterize::engine::arch::bert::Precision;
 use chapterize::registry::{self, ENCODER};
 use serde::Deserialize;
@@ -112,4 +113,27 @@ fn no_text_gives_no_embedding_and_an_empty_text_gives_one() {
     assert!(encode(&[]).is_empty());
     let empty = encode(&[""]).remove(0);
     assert!((cosine(&empty, &empty) - 1.).abs() < 1e-5);
+}
+
+/// Of `fixtures/encoder/multilingual/expected.json`, written by `make_multilingual.py` beside that folder.
+#[derive(Deserialize)]
+struct Expected {
+    text: String,
+    embedding: Vec<f32>,
+}
+
+#[test]
+fn an_encoder_with_the_vocabulary_of_xlm_r_is_that_of_transformers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoder/multilingual");
+    let files = ENCODER_FILES.map(|name| folder.join(name));
+    let encoder = MiniLm::load_as(&files, 48, Precision::Full, &Device::Cpu).unwrap();
+    let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    let expected = serde_json::from_str::<Vec<Expected>>(&expected).unwrap();
+    let texts = expected.iter().map(|e| e.text.as_str()).collect::<Vec<_>>();
+    let found = encoder.encode(&texts, &mut |_| {}).unwrap();
+    let distances = expected.iter().zip(&found);
+    let distances = distances.map(|(expected, found)| distance(&expected.embedding, found));
+    let farthest = distances.fold(0., f32::max);
+    println!("of a tiny multilingual encoder: values within {farthest}");
+    assert!(farthest < 1e-5, "{farthest}");
 }

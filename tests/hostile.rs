@@ -56,6 +56,7 @@ fn try_summary(
 ) -> Result<Summary> {
     let models = Models {
         encoder: &FakeEncoder,
+        boundaries: None,
         writer: Some((llm, Provenance::default())),
     };
     let options = Options {

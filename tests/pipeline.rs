@@ -4,6 +4,7 @@
 mod models;
 
 use candle_core::Device;
+use chapterize::chapters::boundary::Boundaries;
 use chapterize::chapters::embed::MiniLm;
 use chapterize::chapters::{Count, Levels};
 use chapterize::engine::Engine;
@@ -61,10 +62,12 @@ fn all(asked: &[(Transcript, Count)], write: bool) -> Vec<Summary> {
     let _turn = models::turn();
     let window = registry::find(ENCODER).unwrap().window;
     let encoder = MiniLm::load(&models::files(ENCODER), window, &Device::Cpu).unwrap();
+    let boundaries = Boundaries::bundled().unwrap();
     let writer = write.then(adapted);
     let run = |(transcript, count): &(Transcript, Count)| {
         let models = Models {
             encoder: &encoder,
+            boundaries: Some(&boundaries),
             writer: writer
                 .as_ref()
                 .map(|(engine, _)| (engine as _, provenance())),

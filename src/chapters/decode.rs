@@ -1,9 +1,13 @@
 //! Where to cut: the segmentation of least cost, exactly, by dynamic programming.
 //!
 //! A segment's cost is the weighted squared distance of its units' vectors from their mean (k-means over contiguous
-//! segments; Fisher 1958, Bellman 1961). Weights are words, so that ten short asides do not outvote a long answer. To it
-//! come a mild wish for segments of one length and rewards for beginning where a turn of speech does, and where the boundary model
-//! thinks it likely.
+//! segments; Fisher 1958, Bellman 1961) and how surprising its terms are, drawn from an urn of its own ([`super::lexical`]). Weights are
+//! words, so that ten short asides do not outvote a long answer. To it come a mild wish for segments of one length and rewards for
+//! beginning where a turn of speech does, and where the boundary model thinks it likely.
+
+use rayon::prelude::*;
+
+use super::lexical::{Logarithms, Urn};
 
 /// Something that can begin a segment.
 #[derive(Debug, Clone)]
@@ -11,6 +15,8 @@ pub struct Unit {
     pub vector: Vec<f32>,
     /// Words, at least 0.
     pub weight: f32,
+    /// Its terms, by number.
+    pub terms: Vec<u32>,
     /// Whether somebody else begins to speak here.
     pub begins_turn: bool,
     /// How likely a segment begins here ([`super::boundary`]), as a logarithm; 0 where nothing is known of it.
@@ -31,6 +37,10 @@ const TURN: f32 = 0.02;
 /// changes; trained on meetings alone, the model helped most on talks with 0.04.
 const LIKELY: f32 = 0.04;
 
+/// What a nat of surprise at a term costs, as a part of the terms of the whole, beside squared distances as parts of its words.
+/// From 0.1 to 1 the F1 on all sets hardly changes, with and without the boundary model.
+const SURPRISING: f32 = 0.3;
+
 /// More units than this are merged in neighbouring groups first: cost grows with the square of their number, and
 /// at this many a unit is far shorter than a chapter.
 const MAX_UNITS: usize = 2000;
@@ -44,7 +54,22 @@ pub fn segment(units: &[Unit], count: usize) -> Vec<usize> {
         return vec![0];
     }
     let group = units.len().div_ceil(MAX_UNITS.max(count));
-    let grouped = units.chunks(group).map(merge).collect::<Vec<_>>();
+    // A segment that begins in a group begins with its likeliest unit.
+    let begins = (0..units.len()).step_by(group).map(|begin| {
+        let own = begin..(begin + group).min(units.len());
+        let likely = |&i: &usize| units[i].score;
+        let likeliest = own.min_by(|a, b| likely(b).total_cmp(&likely(a)));
+        if begin == 0 {
+            0
+        } else {
+            likeliest.unwrap_or(begin)
+        }
+    });
+    let begins = begins.collect::<Vec<_>>();
+    let ends = begins.iter().skip(1).copied().chain([units.len()]);
+    let grouped = begins.iter().zip(ends);
+    let grouped = grouped.map(|(&begin, end)| merge(&units[begin..end]));
+    let grouped = grouped.collect::<Vec<_>>();
     let count = count.min(grouped.len());
     let costs = Costs::new(&grouped, count);
     let total: f32 = grouped.iter().map(|unit| unit.weight).sum();
@@ -52,7 +77,7 @@ pub fn segment(units: &[Unit], count: usize) -> Vec<usize> {
     // A single unit of great weight can make the least unreachable; then it gives way.
     loop {
         if let Some(starts) = cheapest(&costs, &grouped, count, least) {
-            return starts.into_iter().map(|start| start * group).collect();
+            return starts.into_iter().map(|start| begins[start]).collect();
         }
         least = if least > 1. { least / 2. } else { 0. };
     }
@@ -69,6 +94,7 @@ fn merge(units: &[Unit]) -> Unit {
     Unit {
         vector,
         weight,
+        terms: units.iter().flat_map(|unit| unit.terms.clone()).collect(),
         begins_turn: units[0].begins_turn,
         score: units[0].score,
     }
@@ -85,15 +111,37 @@ impl Costs {
     fn new(units: &[Unit], count: usize) -> Self {
         let total: f32 = units.iter().map(|unit| unit.weight).sum();
         let total = f64::from(total.max(f32::MIN_POSITIVE));
-        let row = |i: usize| Self::row(&units[i..], i > 0, total, count as f64);
+        let terms = units.iter().flat_map(|unit| unit.terms.iter().copied());
+        let terms = terms.collect::<Vec<_>>();
+        let logarithms = Logarithms::of(&terms);
+        let row = |i: usize| {
+            let own = Self::row(&units[i..], i > 0, total, count as f64);
+            let surprises = Self::surprises(&units[i..], &logarithms, terms.len());
+            own.zip(surprises).map(|(a, b)| a + b).collect()
+        };
         Self {
-            rows: (0..units.len()).map(row).collect(),
+            rows: (0..units.len()).into_par_iter().map(row).collect(),
         }
+    }
+
+    /// What the terms of the segments that begin with the first unit cost.
+    fn surprises<'a>(
+        units: &'a [Unit],
+        logarithms: &'a Logarithms,
+        total: usize,
+    ) -> impl Iterator<Item = f32> + 'a {
+        let mut urn = Urn::new(logarithms);
+        let mut sum = 0.;
+        let part = f64::from(SURPRISING) / total.max(1) as f64;
+        units.iter().map(move |unit| {
+            sum += f64::from(urn.draw_all(&unit.terms));
+            (part * sum) as f32
+        })
     }
 
     /// Costs of the segments that begin with the first unit. Distances from the mean of vectors x with weights w sum
     /// up to: sum of w |x|^2 minus |sum of w x|^2 / sum of w.
-    fn row(units: &[Unit], is_cut: bool, total: f64, count: f64) -> Vec<f32> {
+    fn row(units: &[Unit], is_cut: bool, total: f64, count: f64) -> impl Iterator<Item = f32> {
         let turn = if units[0].begins_turn { TURN } else { 0. };
         let reward = match is_cut {
             true => f64::from(turn + LIKELY * units[0].score),
@@ -101,24 +149,21 @@ impl Costs {
         };
         let mut sum = vec![0f32; units[0].vector.len()];
         let (mut squares, mut weight) = (0f64, 0f64);
-        units
-            .iter()
-            .map(|unit| {
-                let mut norm = 0f32;
-                let mut of_sum = 0f32;
-                for (total, x) in sum.iter_mut().zip(&unit.vector) {
-                    *total += unit.weight * x;
-                    norm += x * x;
-                    of_sum += *total * *total;
-                }
-                squares += f64::from(unit.weight * norm);
-                weight += f64::from(unit.weight);
-                let spread = squares - f64::from(of_sum) / weight.max(f64::MIN_POSITIVE);
-                let length = weight / total * count;
-                let uneven = f64::from(UNEVEN) * (length - 1.).powi(2);
-                (spread.max(0.) / total + (uneven - reward) / count) as f32
-            })
-            .collect()
+        units.iter().map(move |unit| {
+            let mut norm = 0f32;
+            let mut of_sum = 0f32;
+            for (total, x) in sum.iter_mut().zip(&unit.vector) {
+                *total += unit.weight * x;
+                norm += x * x;
+                of_sum += *total * *total;
+            }
+            squares += f64::from(unit.weight * norm);
+            weight += f64::from(unit.weight);
+            let spread = squares - f64::from(of_sum) / weight.max(f64::MIN_POSITIVE);
+            let length = weight / total * count;
+            let uneven = f64::from(UNEVEN) * (length - 1.).powi(2);
+            (spread.max(0.) / total + (uneven - reward) / count) as f32
+        })
     }
 }
 
@@ -174,6 +219,7 @@ mod tests {
             vector: vec![x, 1.],
             weight: 10.,
             begins_turn: false,
+            terms: Vec::new(),
             score: 0.,
         };
         values.iter().map(unit).collect()
@@ -225,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn where_meaning_says_nothing_words_decide() {
+        let mut units = units(&[1.; 12]);
+        for (i, unit) in units.iter_mut().enumerate() {
+            unit.terms = if i < 4 { vec![0, 1] } else { vec![2, 3] };
+        }
+        assert_eq!(segment(&units, 2), [0, 4]);
+    }
+
+    #[test]
     fn where_all_else_is_equal_a_turn_of_speech_decides() {
         let mut units = units(&[1.; 12]);
         assert_eq!(segment(&units, 2), [0, 6]);
@@ -259,5 +314,9 @@ mod tests {
         assert_eq!(starts.len(), 10);
         assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(starts.iter().zip(0..).all(|(s, i)| s.abs_diff(i * 700) < 5));
+        // Several units are taken as one then; the likeliest of them begins.
+        let mut units = units(&values);
+        units[1402].score = 2.;
+        assert_eq!(segment(&units, 10)[2], 1402);
     }
 }

@@ -15,6 +15,9 @@ use crate::engine::weights::Weights;
 /// One vector of unit length per sentence.
 pub type Embedding = Vec<f32>;
 
+/// The files of an encoder, as they come from the hub.
+pub const ENCODER_FILES: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
+
 /// What the pipeline needs of a sentence encoder.
 pub trait Encode {
     /// One embedding per text, in order. `progress` is called with the texts done so far.
@@ -35,7 +38,7 @@ pub struct MiniLm {
 }
 
 impl MiniLm {
-    /// Loads from `config.json`, `model.safetensors` and `tokenizer.json`. `window` is the longest input in tokens.
+    /// Loads from [`ENCODER_FILES`]. `window` is the longest input in tokens.
     pub fn load(files: &[PathBuf], window: usize, device: &Device) -> Result<Self> {
         Self::load_as(files, window, Precision::Eight, device)
     }

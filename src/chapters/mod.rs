@@ -3,6 +3,7 @@
 pub mod boundary;
 pub mod decode;
 pub mod embed;
+pub mod lexical;
 pub mod signs;
 
 use std::ops::Range;
@@ -12,8 +13,9 @@ use anyhow::{Result, ensure};
 use self::boundary::Boundaries;
 use self::decode::Unit;
 use self::embed::Embedding;
+use self::lexical::Terms;
 use self::signs::signs;
-use crate::transcript::{Sentence, Transcript, is_punctuated};
+use crate::transcript::{Sentence, Transcript};
 
 /// A run of cues about one thing. The chapters of a document cover all its cues, in order, without overlap.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,15 +55,16 @@ pub enum Count {
 /// Words a minute of speech, where the transcript has no times.
 const WORDS_PER_MINUTE: f64 = 150.;
 
-/// Finds the chapters of a transcript from the embeddings of its sentences.
+/// Finds the chapters of a transcript from the embeddings of its sentences. `boundaries` reads those, if it was trained on such.
 pub fn find(
     transcript: &Transcript,
     sentences: &[Sentence],
     embeddings: &[Embedding],
+    boundaries: Option<&Boundaries>,
     count: Count,
     levels: Levels,
 ) -> Result<Vec<Chapter>> {
-    let Places { units, firsts, .. } = Places::new(transcript, sentences, embeddings)?;
+    let Places { units, firsts, .. } = Places::new(sentences, embeddings, boundaries)?;
     let words = sentences.iter().map(words).sum::<usize>();
     let count = match count {
         Count::Auto => suitable(words),
@@ -140,24 +143,25 @@ pub struct Places {
 impl Places {
     /// One for each cue in which a sentence begins.
     pub fn new(
-        transcript: &Transcript,
         sentences: &[Sentence],
         embeddings: &[Embedding],
+        boundaries: Option<&Boundaries>,
     ) -> Result<Self> {
         let begins = |&i: &usize| i == 0 || sentences[i].first_cue > sentences[i - 1].first_cue;
         let firsts = (0..sentences.len()).filter(begins).collect::<Vec<_>>();
-        let signs = signs(sentences, embeddings, &firsts);
+        let terms = Terms::new(sentences);
+        let signs = signs(sentences, embeddings, &terms, &firsts);
         let own = firsts.iter().map(|&first| embeddings[first].clone());
         let own = own.collect::<Vec<_>>();
-        let scores = match is_punctuated(transcript) {
-            true => Boundaries::bundled()?.scores(&own, &signs)?,
-            // Captions without sentence ends are cut between cues: the boundary model has seen no such places, and misleads there.
-            false => vec![0.; firsts.len()],
+        let scores = match boundaries {
+            Some(boundaries) => boundaries.scores(&own, &signs)?,
+            None => vec![0.; firsts.len()],
         };
         let ends = firsts.iter().skip(1).copied().chain([sentences.len()]);
         let units = firsts.iter().zip(ends).zip(scores);
         let units = units.map(|((&first, end), score)| Unit {
             score,
+            terms: terms.of(first, end).to_vec(),
             ..unit(sentences, embeddings, first..end)
         });
         Ok(Self {
@@ -184,6 +188,7 @@ fn unit(sentences: &[Sentence], embeddings: &[Embedding], own: Range<usize>) -> 
         vector,
         weight,
         begins_turn: first > 0 && sentences[first].speaker != sentences[first - 1].speaker,
+        terms: Vec::new(),
         score: 0.,
     }
 }
@@ -261,7 +266,7 @@ mod tests {
         levels: Levels,
     ) -> Vec<Chapter> {
         let count = Count::Exactly(count);
-        find(talk, sentences, &vectors(values), count, levels).unwrap()
+        find(talk, sentences, &vectors(values), None, count, levels).unwrap()
     }
 
     #[test]
@@ -284,6 +289,7 @@ mod tests {
             &talk,
             &sentences,
             &vectors(&[0., 1., 1.]),
+            None,
             Count::Exactly(3),
             Levels::One,
         );
@@ -334,6 +340,7 @@ mod tests {
             &talk,
             &sentences,
             &embeddings,
+            None,
             Count::Minutes(1. / 3.),
             Levels::One,
         )

@@ -1,11 +1,18 @@
-//! What tells, beside its words, whether a chapter begins with a sentence: how like the text before and after are at several scales,
-//! who speaks, pauses, questions, first words, position. The boundary model ([`super::boundary`]) reads these.
+//! What tells, beside its meaning, whether a chapter begins with a sentence: how like the text before and after are at several scales,
+//! in meaning and in words, who speaks, pauses, questions, first words, position. The boundary model ([`super::boundary`]) reads these.
 
 use crate::chapters::embed::Embedding;
+use crate::chapters::lexical::{Continuity, Logarithms, Terms};
 use crate::transcript::Sentence;
 
 /// Words on each side whose mean embeddings are compared.
 const SCALES: [usize; 6] = [20, 40, 80, 160, 320, 640];
+
+/// Words on each side whose terms are compared.
+const TERM_SCALES: [usize; 5] = [40, 80, 160, 320, 640];
+
+/// Signs that compare what is before with what is after.
+const OF_LIKENESS: usize = 2 * (SCALES.len() + TERM_SCALES.len());
 
 /// Words of which one among the first [`OPENING`] of a sentence often begins something new, or does not.
 const OPENERS: [&str; 24] = [
@@ -16,26 +23,36 @@ const OPENERS: [&str; 24] = [
 const OPENING: usize = 5;
 
 /// Numbers per sentence.
-pub const COUNT: usize = 2 * SCALES.len() + 3 + 16 + OPENERS.len();
+pub const COUNT: usize = OF_LIKENESS + 3 + 16 + OPENERS.len();
 
 /// Places in a row of signs that say who speaks, that depend on times, and on punctuation: those a transcript may lack.
-pub const OF_SPEAKERS: std::ops::Range<usize> = 2 * SCALES.len() + 3..2 * SCALES.len() + 9;
-pub const OF_TIMES: std::ops::Range<usize> = 2 * SCALES.len() + 9..2 * SCALES.len() + 12;
-pub const OF_PUNCTUATION: std::ops::Range<usize> = 2 * SCALES.len() + 12..2 * SCALES.len() + 15;
+pub const OF_SPEAKERS: std::ops::Range<usize> = OF_LIKENESS + 3..OF_LIKENESS + 9;
+pub const OF_TIMES: std::ops::Range<usize> = OF_LIKENESS + 9..OF_LIKENESS + 12;
+pub const OF_PUNCTUATION: std::ops::Range<usize> = OF_LIKENESS + 12..OF_LIKENESS + 15;
 
 /// The signs of each of the sentences `firsts`, which are ascending.
 pub fn signs(
     sentences: &[Sentence],
     embeddings: &[Embedding],
+    terms: &Terms,
     firsts: &[usize],
 ) -> Vec<[f32; COUNT]> {
     let text = Text::new(sentences, embeddings);
+    let logarithms = Logarithms::of(terms.all());
+    let mut continuity = Continuity::new(&logarithms);
     let mut rows = vec![[0.; COUNT]; firsts.len()];
-    for (k, scale) in SCALES.into_iter().enumerate() {
-        let likeness = firsts
-            .iter()
-            .map(|&i| text.likeness(i, scale))
-            .collect::<Vec<_>>();
+    let in_meaning = SCALES.map(|scale| (scale, true));
+    let in_words = TERM_SCALES.map(|scale| (scale, false));
+    for (k, (scale, by_meaning)) in in_meaning.into_iter().chain(in_words).enumerate() {
+        let mut likeness = |&i: &usize| match by_meaning {
+            _ if i == 0 => 0.,
+            true => text.likeness(i, scale),
+            false => {
+                let (begin, end) = text.stretch(i, scale);
+                continuity.of(terms.of(begin, i), terms.of(i, end))
+            }
+        };
+        let likeness = firsts.iter().map(&mut likeness).collect::<Vec<_>>();
         let around = text.local_means(&likeness, firsts, scale);
         let spread = deviation(&likeness);
         let mean = likeness.iter().sum::<f32>() / likeness.len().max(1) as f32;
@@ -50,7 +67,7 @@ pub fn signs(
     let total = text.offsets[sentences.len()].max(1) as f32;
     for (row, (place, &i)) in rows.iter_mut().zip(firsts.iter().enumerate()) {
         let next = firsts.get(place + 1).copied().unwrap_or(sentences.len());
-        let signs = &mut row[2 * SCALES.len()..];
+        let signs = &mut row[OF_LIKENESS..];
         signs[0] = text.fits(i, 80, true);
         signs[1] = text.fits(i, 80, false);
         signs[2] = signs[0] - signs[1];
@@ -168,11 +185,8 @@ impl<'a> Text<'a> {
             .map(|(after, before)| after - before)
     }
 
-    /// Cosine of the mean embeddings of so many words before and after.
+    /// Cosine of the mean embeddings of so many words before and after a sentence that is not the first.
     fn likeness(&self, i: usize, words: usize) -> f32 {
-        if i == 0 {
-            return 0.;
-        }
         let (begin, end) = self.stretch(i, words);
         let (mut product, mut left, mut right) = (0., 0., 0.);
         for (a, b) in self.sum(begin, i).zip(self.sum(i, end)) {
@@ -270,7 +284,7 @@ mod tests {
     fn text() -> (Vec<Sentence>, Vec<Embedding>) {
         let said = [
             ("A", "The clock is very old.", 0., 4.),
-            ("A", "It strikes every quarter hour.", 4., 8.),
+            ("A", "The clock strikes every hour.", 4., 8.),
             ("B", "So what about the bread?", 12., 15.),
             ("A", "The baker makes it here.", 15., 18.),
         ];
@@ -292,10 +306,13 @@ mod tests {
     #[test]
     fn a_change_shows_in_every_sign() {
         let (sentences, vectors) = text();
-        let rows = signs(&sentences, &vectors, &[0, 1, 2, 3]);
+        let rows = signs(&sentences, &vectors, &Terms::new(&sentences), &[0, 1, 2, 3]);
         for scale in 0..SCALES.len() {
             assert!(rows[2][2 * scale] < rows[1][2 * scale], "{scale}");
             assert!(rows[2][2 * scale] < rows[3][2 * scale], "{scale}");
+        }
+        for scale in SCALES.len()..SCALES.len() + TERM_SCALES.len() {
+            assert!(rows[2][2 * scale] < rows[1][2 * scale], "{scale}");
         }
         let of = |row: usize, range: std::ops::Range<usize>| rows[row][range].to_vec();
         assert_eq!(of(2, OF_SPEAKERS)[1], 1.);
@@ -303,7 +320,7 @@ mod tests {
         assert_eq!(of(2, OF_TIMES), [1., 5f32.ln(), 1.]);
         assert_eq!(of(2, OF_PUNCTUATION), [1., 0., 0.]);
         assert_eq!(of(3, OF_PUNCTUATION), [0., 1., 0.]);
-        let so = 2 * SCALES.len() + 19;
+        let so = OF_LIKENESS + 19;
         assert_eq!((rows[2][so], rows[3][so]), (1., 0.));
     }
 
@@ -311,8 +328,9 @@ mod tests {
     fn one_sentence_and_identical_ones_have_finite_signs() {
         let (sentences, vectors) = text();
         let same = vec![vectors[0].clone(); 4];
-        let rows = signs(&sentences, &same, &[0, 2]);
-        let one = signs(&sentences[..1], &vectors[..1], &[0]);
+        let rows = signs(&sentences, &same, &Terms::new(&sentences), &[0, 2]);
+        let one = &sentences[..1];
+        let one = signs(one, &vectors[..1], &Terms::new(one), &[0]);
         assert!(rows.iter().chain(&one).flatten().all(|x| x.is_finite()));
     }
 }

@@ -5,23 +5,21 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 
+use super::encoder::EncoderRef;
 use super::summarize::parse_model;
-use super::weights::Weights;
-use super::{print, report};
-use crate::chapters::embed::MiniLm;
+use super::weights::{Loaded, Weights};
+use super::{Usage, print, report};
 use crate::chapters::{Count, Levels};
 use crate::cli::Eval;
 use crate::engine::device;
-use crate::eval::boundaries::{self, Mean};
+use crate::eval::boundaries::{self, Found, Mean};
 use crate::eval::methods::Method;
 use crate::eval::summaries::{self, Text, Tools, WAYS};
-use crate::eval::{self, Item};
+use crate::eval::{self, Document, Item, titles};
 use crate::hub::Hub;
 use crate::progress::Progress;
-use crate::registry::{self, ENCODER};
-use crate::summarize::{Models, Options};
+use crate::summarize::{Llm, Models, Options, summarize};
 use crate::summary::Provenance;
 
 /// Runs the command. `false` where a file, document or passage failed; the others are in the table nevertheless.
@@ -54,15 +52,19 @@ fn read<T>(
     sets
 }
 
-fn encoder(hub: &Hub, device: &Device, progress: Progress) -> Result<MiniLm> {
-    let encoder = registry::find(ENCODER)?;
-    let files = hub.get(&encoder.wanted()?, progress)?.paths();
-    MiniLm::load(&files, encoder.window, device)
-}
-
 /// Compares boundaries, each file a set.
 fn compare_boundaries(args: &Eval) -> Result<bool> {
     let progress = Progress::new(args.quiet);
+    let methods = args
+        .method
+        .map_or(Method::ALL.to_vec(), |method| vec![method]);
+    let chosen = EncoderRef::parse(&args.writing.encoder)?;
+    if args.titles && !methods.contains(&Method::Learned) {
+        return Err(Usage(
+            "--titles: titles are given to what 'learned' finds; leave out --method".into(),
+        )
+        .into());
+    }
     let mut fine = true;
     let sets = read(args, &mut fine, eval::divided);
     if sets.is_empty() {
@@ -70,10 +72,33 @@ fn compare_boundaries(args: &Eval) -> Result<bool> {
     }
     let opened = device::open(args.writing.device)?;
     let hub = Hub::from_env(args.writing.offline)?;
-    let encoder = encoder(&hub, &opened.device, progress)?;
-    let methods = args
-        .method
-        .map_or(Method::ALL.to_vec(), |method| vec![method]);
+    let weights = args.titles.then(|| weights(args, &hub, progress));
+    let writer = match weights.transpose()? {
+        Some(weights) => Some(weights.load(args.writing.adapter.as_deref(), &opened.device)?),
+        None => None,
+    };
+    // Signs can be written that the model does not read yet.
+    let boundaries = match methods.contains(&Method::Learned) {
+        true => chosen.boundaries()?,
+        false => None,
+    };
+    let encoder = chosen.load(&hub, &opened.device, progress)?;
+    let models = Models {
+        encoder: &encoder,
+        boundaries: boundaries.as_ref(),
+        writer: writer
+            .as_ref()
+            .map(|writer| (&writer.engine as &dyn Llm, Provenance::default())),
+    };
+    let tried = Tried {
+        options: writer
+            .as_ref()
+            .map(|writer| options(args, writer))
+            .transpose()?,
+        models,
+        methods: &methods,
+        given_count: args.given_count,
+    };
     let (mut means, mut all) = (Vec::new(), Vec::new());
     let mut texts = Vec::new();
     for (set, documents) in sets {
@@ -81,13 +106,9 @@ fn compare_boundaries(args: &Eval) -> Result<bool> {
         let bar = progress.bar(&set, documents.len(), "documents");
         let mut found = Vec::new();
         for document in documents {
-            match boundaries::Text::new(&document, &encoder) {
-                Ok(text) => {
-                    found.extend(
-                        methods
-                            .iter()
-                            .map(|&method| text.find(method, args.given_count)),
-                    );
+            match tried.on(&document) {
+                Ok((text, own)) => {
+                    found.extend(own);
                     texts.push(text);
                 }
                 Err(error) => {
@@ -113,10 +134,63 @@ fn compare_boundaries(args: &Eval) -> Result<bool> {
     Ok(fine)
 }
 
+/// What is tried on every document.
+struct Tried<'a> {
+    models: Models<'a>,
+    methods: &'a [Method],
+    given_count: bool,
+    /// How titles are asked for, if they are.
+    options: Option<Options>,
+}
+
+impl Tried<'_> {
+    fn on(&self, document: &Document) -> Result<(boundaries::Text, Vec<Found>)> {
+        let Models {
+            encoder,
+            boundaries,
+            ..
+        } = self.models;
+        let text = boundaries::Text::new(document, encoder, boundaries)?;
+        let count = text.count(self.given_count);
+        let found = self.methods.iter().map(|&method| text.find(method, count));
+        let mut found = found.collect::<Vec<_>>();
+        if let Some(options) = &self.options {
+            let options = Options {
+                count: Count::Exactly(count),
+                ..options.clone()
+            };
+            let transcript = document.transcript();
+            let summary = summarize(transcript, &self.models, &options, Progress::hidden())?;
+            let titles = titles::compare(&text, document, &summary, encoder)?;
+            let learned = found.iter_mut().filter(|f| f.method == Method::Learned);
+            learned.for_each(|found| found.scores.set_titles(titles));
+        }
+        Ok((text, found))
+    }
+}
+
+fn weights(args: &Eval, hub: &Hub, progress: Progress) -> Result<Weights> {
+    Weights::get(&parse_model(&args.writing.model)?, hub, progress)
+}
+
+/// How the model is asked, for one chapter.
+fn options(args: &Eval, loaded: &Loaded) -> Result<Options> {
+    let style = loaded.style.clone();
+    let style = style.with(args.writing.prompt_file.as_deref(), args.writing.candidates)?;
+    Ok(Options {
+        count: Count::Exactly(1),
+        levels: Levels::One,
+        seed: args.writing.seed,
+        temperature: args.writing.temperature,
+        style,
+        effort: args.writing.effort,
+        language: args.writing.language,
+    })
+}
+
 /// Compares summaries and titles.
 fn compare_summaries(args: &Eval) -> Result<bool> {
     let progress = Progress::new(args.quiet);
-    let model = parse_model(&args.writing.model)?;
     let mut fine = true;
     let sets = read(args, &mut fine, eval::items);
     let items = sets
@@ -129,10 +203,12 @@ fn compare_summaries(args: &Eval) -> Result<bool> {
     let items = spread(items, args.limit);
     let opened = device::open(args.writing.device)?;
     let hub = Hub::from_env(args.writing.offline)?;
-    let weights = Weights::get(&model, &hub, progress)?;
+    let weights = weights(args, &hub, progress)?;
     let loaded = weights.load(args.writing.adapter.as_deref(), &opened.device)?;
     let plain = weights.load(Some(Path::new("none")), &opened.device)?;
-    let encoder = encoder(&hub, &opened.device, progress)?;
+    let chosen = EncoderRef::parse(&args.writing.encoder)?;
+    let boundaries = chosen.boundaries()?;
+    let encoder = chosen.load(&hub, &opened.device, progress)?;
     let adapter = loaded.adapter.as_deref().unwrap_or_default();
     let subject = match adapter.get(..8) {
         Some(hash) => format!("{} and the adapter {hash}", weights.name()),
@@ -141,20 +217,11 @@ fn compare_summaries(args: &Eval) -> Result<bool> {
     let tools = Tools {
         models: Models {
             encoder: &encoder,
+            boundaries: boundaries.as_ref(),
             writer: Some((&loaded.engine, Provenance::default())),
         },
         plain: &plain.engine,
-        options: Options {
-            count: Count::Exactly(1),
-            levels: Levels::One,
-            seed: args.writing.seed,
-            temperature: args.writing.temperature,
-            style: loaded
-                .style
-                .with(args.writing.prompt_file.as_deref(), args.writing.candidates)?,
-            effort: args.writing.effort,
-            language: args.writing.language,
-        },
+        options: options(args, &loaded)?,
     };
     let texts = all_texts(&items, &tools, progress, &mut fine);
     if let Some(path) = &args.texts {

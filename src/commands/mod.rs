@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 pub mod bench;
+mod encoder;
 pub mod eval;
 mod list;
 pub mod models;

@@ -2,18 +2,21 @@
 
 use anyhow::Result;
 
+use super::encoder::EncoderRef;
 use super::output::Output;
 use super::weights::{Loaded, Weights};
 use super::{Usage, report};
-use crate::chapters::embed::{Encode, MiniLm};
+use crate::chapters::boundary::Boundaries;
+use crate::chapters::embed::Encode;
 use crate::cli::Summarize;
 use crate::engine::device::{self, OpenDevice};
 use crate::engine::fake::{FakeEncoder, FakeLlm};
 use crate::hub::Hub;
+use crate::language::Language;
 use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use crate::prompt::Style;
-use crate::registry::{self, ENCODER};
+use crate::registry::MULTILINGUAL;
 use crate::render::Layout;
 use crate::summarize::{Llm, Models, Options, summarize};
 use crate::summary::Provenance;
@@ -78,6 +81,8 @@ type Writer = (Box<dyn Llm>, Provenance);
 /// Everything that is loaded once for all inputs.
 struct Tools {
     encoder: Box<dyn Encode>,
+    boundaries: Option<Boundaries>,
+    reads_english_only: bool,
     writer: Option<Writer>,
     style: Style,
 }
@@ -89,31 +94,32 @@ impl Tools {
         }
         let opened = device::open(args.writing.device)?;
         let hub = Hub::from_env(args.writing.offline)?;
-        let encoder = registry::find(ENCODER)?;
+        let encoder = EncoderRef::parse(&args.writing.encoder)?;
         let weights = match args.boundaries_only {
             true => None,
             false => Some(Weights::get(model, &hub, progress)?),
         };
-        // After the writer, which is likelier to be refused.
-        let encoder_files = hub.get(&encoder.wanted()?, progress)?.paths();
+        // After the writer is fetched, which is likelier to be refused.
+        let loaded = encoder.load(&hub, &opened.device, progress)?;
         let (writer, style) = match &weights {
             Some(weights) => {
-                let (writer, style) = writer(weights, args, &opened)?;
+                let (writer, style) = writer(weights, args, &encoder, &opened)?;
                 (Some(writer), style)
             }
             None => (None, Style::default()),
         };
-        let name = writer.as_ref().map_or(ENCODER, |(_, p)| p.name.as_str());
+        let own = encoder.name();
+        let name = writer
+            .as_ref()
+            .map_or(own.as_str(), |(_, p)| p.name.as_str());
         progress.note(&format!(
             "using {name} on {} ({})",
             opened.name, opened.reason
         ));
         Ok(Self {
-            encoder: Box::new(MiniLm::load(
-                &encoder_files,
-                encoder.window,
-                &opened.device,
-            )?),
+            boundaries: encoder.boundaries()?,
+            reads_english_only: encoder.reads_english_only(),
+            encoder: Box::new(loaded),
             writer,
             style,
         })
@@ -144,6 +150,8 @@ impl Tools {
         };
         Self {
             encoder: Box::new(FakeEncoder),
+            boundaries: None,
+            reads_english_only: false,
             writer,
             style,
         }
@@ -157,6 +165,7 @@ impl Tools {
     ) -> Result<crate::summary::Summary> {
         let models = Models {
             encoder: &*self.encoder,
+            boundaries: self.boundaries.as_ref(),
             writer: self.writer.as_ref().map(|(llm, p)| (&**llm, p.clone())),
         };
         let options = Options {
@@ -168,12 +177,30 @@ impl Tools {
             effort: args.writing.effort,
             language: args.writing.language,
         };
-        summarize(transcript, &models, &options, progress)
+        let path = transcript.path.clone();
+        let summary = summarize(transcript, &models, &options, progress)?;
+        let language = summary
+            .source
+            .language
+            .and_then(|code| code.parse::<Language>().ok());
+        if let Some(language) = language.filter(|&language| language != Language::ENGLISH)
+            && self.reads_english_only
+        {
+            progress.note(&format!(
+                "{path}: {language}, of which the sentence encoder was taught nothing; '--encoder {MULTILINGUAL}' reads 50 languages"
+            ));
+        }
+        Ok(summary)
     }
 }
 
 /// Loads the language model; and how it is best asked.
-fn writer(weights: &Weights, args: &Summarize, opened: &OpenDevice) -> Result<(Writer, Style)> {
+fn writer(
+    weights: &Weights,
+    args: &Summarize,
+    encoder: &EncoderRef,
+    opened: &OpenDevice,
+) -> Result<(Writer, Style)> {
     let Loaded {
         engine,
         style,
@@ -190,7 +217,7 @@ fn writer(weights: &Weights, args: &Summarize, opened: &OpenDevice) -> Result<(W
         sha256,
         quantization: Some(engine.quantization().into()),
         adapter,
-        encoder: ENCODER.into(),
+        encoder: encoder.name(),
         device: opened.name.clone(),
         seed: args.writing.seed,
         temperature: args.writing.temperature,

@@ -10,12 +10,14 @@ use serde::Serialize;
 use super::documents::Document;
 use super::methods::Method;
 use super::metrics;
+use super::titles::Titles;
+use crate::chapters::boundary::Boundaries;
 use crate::chapters::embed::Encode;
 use crate::chapters::{Places, suitable};
 use crate::transcript::{self, Transcript};
 
 /// A boundary counts as found within so many words of a person's.
-const WORDS: f64 = 40.;
+pub(super) const WORDS: f64 = 40.;
 
 /// How near a method comes, in a document or in the mean of several. From 0 to 1, but for the two numbers; what is measured in time
 /// is missing where there are no times.
@@ -31,6 +33,16 @@ pub struct Scores {
     pub boundary_similarity: f64,
     pub chapters: f64,
     pub human_chapters: f64,
+    /// ROUGE-L and cosine of titles, where they were asked for and a chapter begins where a person's does.
+    pub title_rouge_l: Option<f64>,
+    pub title_cosine: Option<f64>,
+}
+
+impl Scores {
+    pub fn set_titles(&mut self, titles: Option<Titles>) {
+        self.title_rouge_l = titles.map(|titles| titles.rouge_l);
+        self.title_cosine = titles.map(|titles| titles.cosine);
+    }
 }
 
 /// What a method found in one document.
@@ -57,13 +69,17 @@ pub struct Text {
 }
 
 impl Text {
-    pub fn new(document: &Document, encoder: &dyn Encode) -> Result<Self> {
+    pub fn new(
+        document: &Document,
+        encoder: &dyn Encode,
+        boundaries: Option<&Boundaries>,
+    ) -> Result<Self> {
         let mut transcript = document.transcript();
         transcript::clean(&mut transcript);
         let sentences = transcript::sentences(&transcript);
         let texts = sentences.iter().map(|sentence| sentence.text.as_str());
         let embeddings = encoder.encode(&texts.collect::<Vec<_>>(), &mut |_| {})?;
-        let places = Places::new(&transcript, &sentences, &embeddings)?;
+        let places = Places::new(&sentences, &embeddings, boundaries)?;
         let cue = |&first: &usize| sentences[first].first_cue;
         Ok(Self {
             id: document.id.clone(),
@@ -75,13 +91,27 @@ impl Text {
         })
     }
 
-    /// What a method finds: as many chapters as the person, or as many as suit the length.
-    pub fn find(&self, method: Method, given_count: bool) -> Found {
-        let length = self.words[self.words.len() - 1];
-        let count = match given_count {
+    /// As many chapters as the person has, or as many as suit the length.
+    pub fn count(&self, given: bool) -> usize {
+        match given {
             true => self.human.len() + 1,
-            false => suitable(length),
-        };
+            false => suitable(self.length()),
+        }
+    }
+
+    /// Words of all.
+    fn length(&self) -> usize {
+        self.words[self.words.len() - 1]
+    }
+
+    /// Words from the beginning of one cue to that of another, whichever is first.
+    pub(super) fn words_between(&self, one: usize, other: usize) -> usize {
+        self.words[one].abs_diff(self.words[other])
+    }
+
+    /// What a method finds, if it is to find so many chapters.
+    pub fn find(&self, method: Method, count: usize) -> Found {
+        let length = self.length();
         let starts = method.starts(&self.places.units, count);
         let found = starts[1..]
             .iter()
@@ -108,6 +138,8 @@ impl Text {
             ),
             chapters: starts.len() as f64,
             human_chapters: (self.human.len() + 1) as f64,
+            title_rouge_l: None,
+            title_cosine: None,
         };
         Found {
             document: self.id.clone(),
@@ -196,6 +228,8 @@ impl Mean {
                 boundary_similarity: mean(&|scores| scores.boundary_similarity),
                 chapters: mean(&|scores| scores.chapters),
                 human_chapters: mean(&|scores| scores.human_chapters),
+                title_rouge_l: known(&|scores| scores.title_rouge_l),
+                title_cosine: known(&|scores| scores.title_cosine),
             },
             f1_interval: metrics::interval(&f1),
         }

@@ -144,6 +144,13 @@ impl Document {
         starts
     }
 
+    /// The cues with which chapters begin that have a title, and it.
+    pub fn titles(&self) -> Vec<(usize, &str)> {
+        let chapters = self.chapters.iter();
+        let titles = chapters.filter_map(|c| Some((c.start_utterance, c.title.as_deref()?)));
+        titles.collect()
+    }
+
     fn items(self) -> Vec<Item> {
         let mut items = Vec::new();
         let ends = self.chapters.iter().skip(1).map(|c| c.start_utterance);

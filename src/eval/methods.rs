@@ -236,6 +236,7 @@ mod tests {
         let unit = |&x: &f32| Unit {
             vector: vec![x.cos(), x.sin()],
             weight: 50.,
+            terms: Vec::new(),
             begins_turn: false,
             score: 0.,
         };

@@ -23,10 +23,17 @@ pub fn boundaries(
 }
 
 fn boundaries_markdown(given_count: bool, means: &[Mean]) -> String {
+    let titled = means.iter().any(|mean| mean.scores.title_cosine.is_some());
     let mut text = String::from(
-        "| set | method | F1, 40 words | F1, 3 s | F1, 10 s | Pk | WindowDiff | boundary similarity | chapters |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| set | method | F1, 40 words | F1, 3 s | F1, 10 s | Pk | WindowDiff | boundary similarity | chapters |",
     );
+    text += if titled {
+        " title ROUGE-L | title cosine |\n"
+    } else {
+        "\n"
+    };
+    text += "|---|---|---:|---:|---:|---:|---:|---:|---:|";
+    text += if titled { "---:|---:|\n" } else { "\n" };
     let mut set = "";
     for mean in means {
         let name = if mean.set == set {
@@ -42,7 +49,7 @@ fn boundaries_markdown(given_count: bool, means: &[Mean]) -> String {
             format!(" ({low:.2} to {high:.2})")
         });
         text += &format!(
-            "| {name} | {} | {:.2}{interval} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} of {:.1} |\n",
+            "| {name} | {} | {:.2}{interval} | {} | {} | {:.2} | {:.2} | {:.2} | {:.1} of {:.1} |",
             mean.method.name(),
             scores.f1,
             optional(scores.f1_3_seconds),
@@ -53,6 +60,11 @@ fn boundaries_markdown(given_count: bool, means: &[Mean]) -> String {
             scores.chapters,
             scores.human_chapters,
         );
+        if titled {
+            let [rouge, cosine] = [scores.title_rouge_l, scores.title_cosine].map(optional);
+            text += &format!(" {rouge} | {cosine} |");
+        }
+        text.push('\n');
     }
     let count = match given_count {
         true => "The number of chapters is the person's.",

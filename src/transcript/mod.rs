@@ -29,7 +29,7 @@ use anyhow::{Context, Result, bail};
 
 pub use clean::clean;
 pub use ends::{has_stop, split};
-pub use sentences::{Sentence, is_punctuated, sentences};
+pub use sentences::{Sentence, sentences};
 use source::{PlacedCue, Source};
 
 /// A start may lie this many seconds before the start of the preceding cue: captions of two speakers do overlap.

@@ -105,10 +105,6 @@ fn total(words: &[Word]) -> usize {
 }
 
 /// Whether punctuation says where sentences end; where it does not, they are cut between cues.
-pub fn is_punctuated(transcript: &Transcript) -> bool {
-    ends_sentences(&speaker_runs(&transcript.cues))
-}
-
 fn ends_sentences(runs: &[Vec<Word>]) -> bool {
     let ends: usize = runs
         .iter()

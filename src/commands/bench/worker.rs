@@ -10,6 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use super::super::encoder::EncoderRef;
 use super::super::print;
 use super::super::summarize::parse_model;
 use super::super::weights::{Loaded, Weights};
@@ -17,12 +18,11 @@ use crate::bench::agreement::Tokens;
 use crate::bench::environment::peak_memory;
 use crate::bench::report::{EndToEnd, Row, Subject};
 use crate::bench::{self, Sizes};
-use crate::chapters::embed::MiniLm;
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::device;
 use crate::hub::Hub;
 use crate::progress::Progress;
-use crate::registry::{self, ENCODER};
+use crate::registry::ENCODER;
 use crate::summarize::Models;
 use crate::summary::Provenance;
 
@@ -166,13 +166,15 @@ fn end_to_end(job: &Job, weights: &Weights, opened: &device::OpenDevice) -> Resu
             "the model's vocabulary has no tokens for the text",
         )));
     }
-    let encoder = registry::find(ENCODER)?;
-    let files = Hub::from_env(true)?.get(&encoder.wanted()?, Progress::hidden())?;
+    let encoder = EncoderRef::parse(ENCODER)?;
+    let boundaries = encoder.boundaries()?;
+    let hub = Hub::from_env(true)?;
+    let encoder = encoder.load(&hub, &opened.device, Progress::hidden())?;
     let Loaded { engine, style, .. } = weights.load(None, &opened.device)?;
     let dtype = engine.quantization().to_string();
-    let encoder = MiniLm::load(&files.paths(), encoder.window, &opened.device)?;
     let models = Models {
         encoder: &encoder,
+        boundaries: boundaries.as_ref(),
         writer: Some((&engine, unnamed())),
     };
     let (seconds, seconds_per_hour) = bench::end_to_end(&models, &style)?;
