@@ -396,6 +396,10 @@ pub struct Eval {
     #[arg(long, requires = "summaries", value_name = "PATH")]
     pub texts: Option<PathBuf>,
 
+    /// Use this boundary model instead of the program's, as scripts/train_boundaries.py writes it
+    #[arg(long, conflicts_with = "summaries", hide = true, value_name = "PATH")]
+    pub boundaries: Option<PathBuf>,
+
     /// Write what the boundary model reads of every document to this file, to train it
     #[arg(long, conflicts_with = "summaries", hide = true, value_name = "PATH")]
     pub signs: Option<PathBuf>,

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::log_softmax;
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::embed::Embedding;
 use super::signs;
@@ -34,15 +35,25 @@ pub struct Boundaries {
 impl Boundaries {
     /// The model that is part of the program, on the CPU: it takes milliseconds. Errors: weights of other shapes than signs and encoder have.
     pub fn bundled() -> Result<Self> {
-        let tensors = candle_core::safetensors::load_buffer(WEIGHTS, &Device::Cpu)?;
+        Self::from_bytes(WEIGHTS).context("models/boundaries.safetensors")
+    }
+
+    /// A model that `scripts/train_boundaries.py` wrote. Errors: as above; no such file.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let weights = std::fs::read(path).context("cannot read");
+        let model = weights.and_then(|weights| Self::from_bytes(&weights));
+        model.with_context(|| path.display().to_string())
+    }
+
+    fn from_bytes(weights: &[u8]) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)?;
         let count = tensors
             .keys()
             .filter(|name| name.ends_with(".mean"))
             .count();
         let heads = (0..count).map(|i| Head::new(&tensors, i));
-        let heads = heads.collect::<Result<Vec<_>>>();
-        let heads = heads.context("models/boundaries.safetensors")?;
-        ensure!(count > 0, "models/boundaries.safetensors: has no heads");
+        let heads = heads.collect::<Result<Vec<_>>>()?;
+        ensure!(count > 0, "has no heads");
         Ok(Self { heads })
     }
 
@@ -182,6 +193,21 @@ mod tests {
         let expected = tensors["scores"].to_vec1::<f32>().unwrap();
         for (score, expected) in scores.iter().zip(expected) {
             assert!((score - expected).abs() < 1e-3, "{score} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_boundary_model_is_an_error_that_names_it() {
+        let fixture = "tests/fixtures/boundaries.safetensors";
+        for (path, problem) in [
+            (fixture, "has no heads"),
+            ("none.safetensors", "cannot read"),
+        ] {
+            let error = Boundaries::from_file(Path::new(path)).err().unwrap();
+            assert!(
+                format!("{error:#}").starts_with(&format!("{path}: {problem}")),
+                "{error:#}"
+            );
         }
     }
 

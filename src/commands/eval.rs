@@ -10,6 +10,7 @@ use super::encoder::EncoderRef;
 use super::summarize::parse_model;
 use super::weights::{Loaded, Weights};
 use super::{Usage, print, report};
+use crate::chapters::boundary::Boundaries;
 use crate::chapters::{Count, Levels};
 use crate::cli::Eval;
 use crate::engine::device;
@@ -78,9 +79,10 @@ fn compare_boundaries(args: &Eval) -> Result<bool> {
         None => None,
     };
     // Signs can be written that the model does not read yet.
-    let boundaries = match methods.contains(&Method::Learned) {
-        true => chosen.boundaries()?,
-        false => None,
+    let boundaries = match (&args.boundaries, methods.contains(&Method::Learned)) {
+        (Some(path), true) => Some(Boundaries::from_file(path)?),
+        (None, true) => chosen.boundaries()?,
+        (_, false) => None,
     };
     let encoder = chosen.load(&hub, &opened.device, progress)?;
     let models = Models {
