@@ -264,11 +264,16 @@ pub fn find(name: &str) -> Result<ModelSpec> {
     if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
         return Ok(spec.clone());
     }
-    let likeness = |spec: &ModelSpec| strsim::jaro_winkler(&spec.name, &name.to_lowercase());
-    let nearest = specs
+    let typed = name.to_lowercase();
+    let likeness = |spec: &ModelSpec| strsim::jaro_winkler(&spec.name, &typed);
+    // A part of a name is likelier meant than one that begins alike.
+    let whole = specs.iter().filter(|spec| spec.name.contains(&typed));
+    let whole = whole.min_by_key(|spec| spec.name.len());
+    let alike = specs
         .iter()
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
         .filter(|spec| likeness(spec) > ALIKE);
+    let nearest = whole.filter(|_| !typed.is_empty()).or(alike);
     let meant = nearest.map_or_else(String::new, |spec| {
         format!("did you mean '{}'? ", spec.name)
     });

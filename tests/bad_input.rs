@@ -287,7 +287,12 @@ fn wrong_usage_is_refused_before_any_file_is_read() {
 #[test]
 fn a_flag_that_names_nothing_there_is_wrong_usage() {
     let program = Program::new();
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["a.vtt", "--encoder", "minilm"],
+            "--encoder: there is no encoder and no folder 'minilm'; expected 'multilingual-minilm-l12-v2', 'all-minilm-l6-v2' or a folder \
+             with config.json, model.safetensors, tokenizer.json",
+        ),
         (
             &["a.vtt", "-m", "smolm2-135"],
             "--model: unknown model 'smolm2-135'; did you mean 'smollm2-135m'? 'chapterize models list' shows all",

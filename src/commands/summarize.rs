@@ -26,6 +26,7 @@ use crate::transcript::{self, Transcript};
 pub fn run(args: &Summarize) -> Result<bool> {
     let progress = Progress::new(args.quiet);
     let model = parse_model(&args.writing.model)?;
+    let encoder = EncoderRef::parse(&args.writing.encoder)?;
     if let Some(note) = model.note(&args.writing.model) {
         progress.note(&note);
     }
@@ -43,7 +44,7 @@ pub fn run(args: &Summarize) -> Result<bool> {
             .for_each(report);
         return Ok(false);
     }
-    let loaded = Tools::new(args, &model, progress)?;
+    let loaded = Tools::new(args, &model, &encoder, progress)?;
     let mut fine = true;
     for transcript in transcripts {
         let done = transcript.and_then(|transcript| {
@@ -88,13 +89,17 @@ struct Tools {
 }
 
 impl Tools {
-    fn new(args: &Summarize, model: &ModelRef, progress: Progress) -> Result<Self> {
+    fn new(
+        args: &Summarize,
+        model: &ModelRef,
+        encoder: &EncoderRef,
+        progress: Progress,
+    ) -> Result<Self> {
         if args.fake_models {
             return Ok(Self::fake(args));
         }
         let opened = device::open(args.writing.device)?;
         let hub = Hub::from_env(args.writing.offline)?;
-        let encoder = EncoderRef::parse(&args.writing.encoder)?;
         let weights = match args.boundaries_only {
             true => None,
             false => Some(Weights::get(model, &hub, progress)?),
@@ -103,7 +108,7 @@ impl Tools {
         let loaded = encoder.load(&hub, &opened.device, progress)?;
         let (writer, style) = match &weights {
             Some(weights) => {
-                let (writer, style) = writer(weights, args, &encoder, &opened)?;
+                let (writer, style) = writer(weights, args, encoder, &opened)?;
                 (Some(writer), style)
             }
             None => (None, Style::default()),
