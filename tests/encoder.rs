@@ -115,6 +115,19 @@ fn no_text_gives_no_embedding_and_an_empty_text_gives_one() {
     assert!((cosine(&empty, &empty) - 1.).abs() < 1e-5);
 }
 
+#[test]
+fn an_encoder_comes_from_a_folder_or_says_what_is_missing_there() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoder");
+    let encoder = MiniLm::load_folder(&fixtures.join("multilingual"), &Device::Cpu).unwrap();
+    let long = "Die Uhr geht nach. ".repeat(50);
+    assert_eq!(encoder.encode(&[&long], &mut |_| {}).unwrap()[0].len(), 32);
+    let error = MiniLm::load_folder(&fixtures, &Device::Cpu).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "has no config.json, as a sentence encoder has"
+    );
+}
+
 /// Of `fixtures/encoder/multilingual/expected.json`, written by `make_multilingual.py` beside that folder.
 #[derive(Deserialize)]
 struct Expected {

@@ -31,6 +31,9 @@ const BATCH_TOKENS: usize = 256;
 /// Passes of each thread until progress is told.
 const BETWEEN_REPORTS: usize = 4;
 
+/// Tokens that an encoder of which nothing is known reads of a sentence, if it can: no sentence has more than 60 words.
+const WINDOW: usize = 128;
+
 /// all-MiniLM-L6-v2, or another BERT encoder with mean pooling.
 pub struct MiniLm {
     model: Bert,
@@ -50,6 +53,31 @@ impl MiniLm {
         precision: Precision,
         device: &Device,
     ) -> Result<Self> {
+        let (model, tokenizer) = Self::parts(files, precision, device)?;
+        ensure!(
+            window <= model.window(),
+            "config.json: the sentence encoder reads {} tokens, not {window}",
+            model.window()
+        );
+        Self::new(model, tokenizer, window)
+    }
+
+    /// Loads an encoder of which nothing else is known from a folder. Errors: a file that is not there or is no BERT's.
+    pub fn load_folder(folder: &Path, device: &Device) -> Result<Self> {
+        let files = ENCODER_FILES.map(|name| folder.join(name));
+        for (file, name) in files.iter().zip(ENCODER_FILES) {
+            ensure!(file.is_file(), "has no {name}, as a sentence encoder has");
+        }
+        let (model, tokenizer) = Self::parts(&files, Precision::Eight, device)?;
+        let window = WINDOW.min(model.window());
+        Self::new(model, tokenizer, window)
+    }
+
+    fn parts(
+        files: &[PathBuf],
+        precision: Precision,
+        device: &Device,
+    ) -> Result<(Bert, Tokenizer)> {
         let file = |name: &str| -> Result<&Path> {
             files
                 .iter()
@@ -62,13 +90,12 @@ impl MiniLm {
         let folder = file("model.safetensors")?.parent();
         let weights = Weights::Folder(Folder::open(folder.unwrap_or(Path::new(".")))?);
         let model = Bert::load(&weights, config, precision, device)?;
-        ensure!(
-            window <= model.window(),
-            "config.json: the sentence encoder reads {} tokens, not {window}",
-            model.window()
-        );
-        let mut tokenizer = Tokenizer::from_file(file("tokenizer.json")?)
+        let tokenizer = Tokenizer::from_file(file("tokenizer.json")?)
             .map_err(|error| anyhow!("tokenizer.json: {error}"))?;
+        Ok((model, tokenizer))
+    }
+
+    fn new(model: Bert, mut tokenizer: Tokenizer, window: usize) -> Result<Self> {
         let truncation = TruncationParams {
             max_length: window,
             ..Default::default()

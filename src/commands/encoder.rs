@@ -12,9 +12,6 @@ use crate::hub::Hub;
 use crate::progress::Progress;
 use crate::registry::{self, ENCODER, Kind, ModelSpec};
 
-/// Tokens that an encoder of which nothing is known reads of a sentence, if it can: no sentence has more than 60 words.
-const WINDOW: usize = 128;
-
 /// What `--encoder` names.
 pub(super) enum EncoderRef {
     Known(Box<ModelSpec>),
@@ -71,8 +68,7 @@ impl EncoderRef {
                 MiniLm::load(&files, spec.window, device)
             }
             Self::Folder(folder) => {
-                let files = ENCODER_FILES.map(|name| folder.join(name));
-                MiniLm::load(&files, WINDOW, device).with_context(|| folder.display().to_string())
+                MiniLm::load_folder(folder, device).with_context(|| folder.display().to_string())
             }
         }
     }
