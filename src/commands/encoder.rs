@@ -57,6 +57,10 @@ impl EncoderRef {
 
     /// Whether it is known to read English only.
     pub(super) fn reads_english_only(&self) -> bool {
+        self.is_default()
+    }
+
+    fn is_default(&self) -> bool {
         matches!(self, Self::Known(spec) if spec.name == ENCODER)
     }
 
@@ -75,8 +79,7 @@ impl EncoderRef {
 
     /// The boundary model, if this is the encoder whose embeddings it was trained on.
     pub(super) fn boundaries(&self) -> Result<Option<Boundaries>> {
-        let is_trained_for = matches!(self, Self::Known(spec) if spec.name == ENCODER);
-        is_trained_for.then(Boundaries::bundled).transpose()
+        self.is_default().then(Boundaries::bundled).transpose()
     }
 }
 

@@ -19,15 +19,19 @@ use crate::eval::methods::Method;
 use crate::eval::summaries::{self, Text, Tools, WAYS};
 use crate::eval::{self, Document, Item, titles};
 use crate::hub::Hub;
+use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use crate::summarize::{Llm, Models, Options, summarize};
 use crate::summary::Provenance;
 
 /// Runs the command. `false` where a file, document or passage failed; the others are in the table nevertheless.
 pub fn run(args: &Eval) -> Result<bool> {
+    // Before anything is read or fetched: nobody shall wait to learn of a typing error.
+    let model = parse_model(&args.writing.model)?;
+    let encoder = EncoderRef::parse(&args.writing.encoder)?;
     match args.summaries {
-        true => compare_summaries(args),
-        false => compare_boundaries(args),
+        true => compare_summaries(args, &model, &encoder),
+        false => compare_boundaries(args, &model, &encoder),
     }
 }
 
@@ -54,12 +58,11 @@ fn read<T>(
 }
 
 /// Compares boundaries, each file a set.
-fn compare_boundaries(args: &Eval) -> Result<bool> {
+fn compare_boundaries(args: &Eval, model: &ModelRef, chosen: &EncoderRef) -> Result<bool> {
     let progress = Progress::new(args.quiet);
     let methods = args
         .method
         .map_or(Method::ALL.to_vec(), |method| vec![method]);
-    let chosen = EncoderRef::parse(&args.writing.encoder)?;
     if args.titles && !methods.contains(&Method::Learned) {
         return Err(Usage(
             "--titles: titles are given to what 'learned' finds; leave out --method".into(),
@@ -73,7 +76,7 @@ fn compare_boundaries(args: &Eval) -> Result<bool> {
     }
     let opened = device::open(args.writing.device)?;
     let hub = Hub::from_env(args.writing.offline)?;
-    let weights = args.titles.then(|| weights(args, &hub, progress));
+    let weights = args.titles.then(|| Weights::get(model, &hub, progress));
     let writer = match weights.transpose()? {
         Some(weights) => Some(weights.load(args.writing.adapter.as_deref(), &opened.device)?),
         None => None,
@@ -171,10 +174,6 @@ impl Tried<'_> {
     }
 }
 
-fn weights(args: &Eval, hub: &Hub, progress: Progress) -> Result<Weights> {
-    Weights::get(&parse_model(&args.writing.model)?, hub, progress)
-}
-
 /// How the model is asked, for one chapter.
 fn options(args: &Eval, loaded: &Loaded) -> Result<Options> {
     let style = loaded.style.clone();
@@ -191,7 +190,7 @@ fn options(args: &Eval, loaded: &Loaded) -> Result<Options> {
 }
 
 /// Compares summaries and titles.
-fn compare_summaries(args: &Eval) -> Result<bool> {
+fn compare_summaries(args: &Eval, model: &ModelRef, chosen: &EncoderRef) -> Result<bool> {
     let progress = Progress::new(args.quiet);
     let mut fine = true;
     let sets = read(args, &mut fine, eval::items);
@@ -205,10 +204,9 @@ fn compare_summaries(args: &Eval) -> Result<bool> {
     let items = spread(items, args.limit);
     let opened = device::open(args.writing.device)?;
     let hub = Hub::from_env(args.writing.offline)?;
-    let weights = weights(args, &hub, progress)?;
+    let weights = Weights::get(model, &hub, progress)?;
     let loaded = weights.load(args.writing.adapter.as_deref(), &opened.device)?;
     let plain = weights.load(Some(Path::new("none")), &opened.device)?;
-    let chosen = EncoderRef::parse(&args.writing.encoder)?;
     let boundaries = chosen.boundaries()?;
     let encoder = chosen.load(&hub, &opened.device, progress)?;
     let adapter = loaded.adapter.as_deref().unwrap_or_default();
