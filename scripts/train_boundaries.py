@@ -28,7 +28,7 @@ from torch import nn
 # Talks kept for evaluation, by where they were given; recorded standups and half of the meetings are kept by file.
 KEPT = ("stanford", "london", "chaincode", "edgedevplusplus")
 # As in src/chapters/signs.rs.
-SPEAKERS, TIMES, PUNCTUATION = slice(25, 31), slice(31, 34), slice(34, 37)
+SPEAKERS, TIMES, PUNCTUATION = slice(33, 39), slice(39, 42), slice(42, 45)
 DROPPED = 0.25  # chance that one kind of signs is dropped for a document
 PROJECTED = 16
 WIDTH = 48

@@ -37,8 +37,8 @@ fn plain_changes_are_found_and_the_tables_say_so() {
     let program = Program::new();
     program.write("three.jsonl", format!("{}\n\n", document()));
     let documents = eval::divided(&program.path("three.jsonl")).unwrap();
-    let text = Text::new(&documents[0], &FakeEncoder, None).unwrap();
-    let found = Method::ALL.map(|method| text.find(method, text.count(true)));
+    let text = Text::new(&documents[0], &FakeEncoder, None, true).unwrap();
+    let found = Method::ALL.map(|method| text.find(method));
     // Treeseg, which embeds each sentence with those before it, is a sentence late.
     assert_eq!(
         (found[2].scores.f1, found[2].scores.f1_3_seconds),
@@ -54,7 +54,8 @@ fn plain_changes_are_found_and_the_tables_say_so() {
         assert_eq!((scores.pk, scores.window_diff), (0., 0.));
         assert_eq!((scores.chapters, scores.human_chapters), (3., 3.));
     }
-    let own = text.find(Method::Learned, text.count(false));
+    let alone = Text::new(&documents[0], &FakeEncoder, None, false).unwrap();
+    let own = alone.find(Method::Learned);
     assert_ne!(own.scores.chapters, 3., "the program counts for itself");
     let means = Method::ALL.map(|method| Mean::of("three", method, &found));
     let table = eval::boundaries_table(TableFormat::Md, true, &means, &found);
@@ -79,7 +80,7 @@ fn titles_are_compared_where_a_chapter_begins_at_the_same_place() {
     }
     program.write("three.jsonl", document.to_string());
     let documents = eval::divided(&program.path("three.jsonl")).unwrap();
-    let text = Text::new(&documents[0], &FakeEncoder, None).unwrap();
+    let text = Text::new(&documents[0], &FakeEncoder, None, true).unwrap();
     let models = Models {
         encoder: &FakeEncoder,
         boundaries: None,
@@ -115,7 +116,7 @@ fn titles_are_compared_where_a_chapter_begins_at_the_same_place() {
     summary.chapters[1].first_cue += 5;
     let found = compare(&summary).unwrap().unwrap();
     assert!((found.rouge_l - 1.).abs() < 1e-6, "{found:?}");
-    let mut all = [text.find(Method::Learned, 3)];
+    let mut all = [text.find(Method::Learned)];
     all[0].scores.set_titles(Some(found));
     let means = [Mean::of("three", Method::Learned, &all)];
     let table = eval::boundaries_table(TableFormat::Md, true, &means, &all);

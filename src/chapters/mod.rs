@@ -61,22 +61,13 @@ pub fn find(
     sentences: &[Sentence],
     embeddings: &[Embedding],
     boundaries: Option<&Boundaries>,
-    count: Count,
+    asked: Count,
     levels: Levels,
 ) -> Result<Vec<Chapter>> {
-    let Places { units, firsts, .. } = Places::new(sentences, embeddings, boundaries)?;
     let words = sentences.iter().map(words).sum::<usize>();
-    let count = match count {
+    let count = match asked {
         Count::Auto => suitable(words),
-        Count::Exactly(count) => {
-            ensure!(
-                count <= units.len(),
-                "{}: --chapters {count} is more than the {} places where a chapter can begin; ask for fewer",
-                transcript.path,
-                units.len()
-            );
-            count
-        }
+        Count::Exactly(count) => count,
         Count::Minutes(minutes) => {
             let length = transcript
                 .duration()
@@ -84,6 +75,15 @@ pub fn find(
             ((length / minutes).round() as usize).max(1)
         }
     };
+    let Places { units, firsts, .. } = Places::new(sentences, embeddings, boundaries, count)?;
+    if let Count::Exactly(count) = asked {
+        ensure!(
+            count <= units.len(),
+            "{}: --chapters {count} is more than the {} places where a chapter can begin; ask for fewer",
+            transcript.path,
+            units.len()
+        );
+    }
     let starts = decode::segment(&units, count);
     let on_cues = |starts: &[usize]| {
         let first_sentences = starts.iter().map(|&unit| firsts[unit]);
@@ -141,16 +141,17 @@ pub struct Places {
 }
 
 impl Places {
-    /// One for each cue in which a sentence begins.
+    /// One for each cue in which a sentence begins. `chapters` are wanted.
     pub fn new(
         sentences: &[Sentence],
         embeddings: &[Embedding],
         boundaries: Option<&Boundaries>,
+        chapters: usize,
     ) -> Result<Self> {
         let begins = |&i: &usize| i == 0 || sentences[i].first_cue > sentences[i - 1].first_cue;
         let firsts = (0..sentences.len()).filter(begins).collect::<Vec<_>>();
         let terms = Terms::new(sentences);
-        let signs = signs(sentences, embeddings, &terms, &firsts);
+        let signs = signs(sentences, embeddings, &terms, &firsts, chapters);
         let own = firsts.iter().map(|&first| embeddings[first].clone());
         let own = own.collect::<Vec<_>>();
         let scores = match boundaries {

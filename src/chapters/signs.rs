@@ -5,14 +5,18 @@ use crate::chapters::embed::Embedding;
 use crate::chapters::lexical::{Continuity, Logarithms, Terms};
 use crate::transcript::Sentence;
 
-/// Words on each side whose mean embeddings are compared.
-const SCALES: [usize; 6] = [20, 40, 80, 160, 320, 640];
+/// How much on each side is compared, in meaning and in terms, as parts of the length of a chapter: what divides a meeting into five is
+/// seen at another distance than what divides a talk into fifteen.
+const PARTS: [f32; 5] = [1. / 16., 1. / 8., 1. / 4., 1. / 2., 1.];
 
-/// Words on each side whose terms are compared.
+/// Of these so many words at least, and at most: longer ones tell no more, and take long to compare.
+const WORDS: std::ops::RangeInclusive<f32> = 20. ..=3000.;
+
+/// Words on each side whose terms are compared, whatever the length of a chapter.
 const TERM_SCALES: [usize; 5] = [40, 80, 160, 320, 640];
 
 /// Signs that compare what is before with what is after.
-const OF_LIKENESS: usize = 2 * (SCALES.len() + TERM_SCALES.len());
+const OF_LIKENESS: usize = 2 * (2 * PARTS.len() + TERM_SCALES.len());
 
 /// Words of which one among the first [`OPENING`] of a sentence often begins something new, or does not.
 const OPENERS: [&str; 24] = [
@@ -23,27 +27,34 @@ const OPENERS: [&str; 24] = [
 const OPENING: usize = 5;
 
 /// Numbers per sentence.
-pub const COUNT: usize = OF_LIKENESS + 3 + 16 + OPENERS.len();
+pub const COUNT: usize = OF_LIKENESS + 3 + 17 + OPENERS.len();
 
 /// Places in a row of signs that say who speaks, that depend on times, and on punctuation: those a transcript may lack.
 pub const OF_SPEAKERS: std::ops::Range<usize> = OF_LIKENESS + 3..OF_LIKENESS + 9;
 pub const OF_TIMES: std::ops::Range<usize> = OF_LIKENESS + 9..OF_LIKENESS + 12;
 pub const OF_PUNCTUATION: std::ops::Range<usize> = OF_LIKENESS + 12..OF_LIKENESS + 15;
 
-/// The signs of each of the sentences `firsts`, which are ascending.
+/// The signs of each of the sentences `firsts`, which are ascending, where so many chapters are wanted.
 pub fn signs(
     sentences: &[Sentence],
     embeddings: &[Embedding],
     terms: &Terms,
     firsts: &[usize],
+    chapters: usize,
 ) -> Vec<[f32; COUNT]> {
     let text = Text::new(sentences, embeddings);
+    let total = text.offsets[sentences.len()].max(1) as f32;
+    let chapter = total / chapters.max(1) as f32;
     let logarithms = Logarithms::of(terms.all());
     let mut continuity = Continuity::new(&logarithms);
     let mut rows = vec![[0.; COUNT]; firsts.len()];
-    let in_meaning = SCALES.map(|scale| (scale, true));
-    let in_words = TERM_SCALES.map(|scale| (scale, false));
-    for (k, (scale, by_meaning)) in in_meaning.into_iter().chain(in_words).enumerate() {
+    let parts = PARTS.map(|part| (part * chapter).clamp(*WORDS.start(), *WORDS.end()) as usize);
+    let in_meaning = parts.iter().map(|&scale| (scale, true));
+    let in_terms = parts
+        .iter()
+        .chain(&TERM_SCALES)
+        .map(|&scale| (scale, false));
+    for (k, (scale, by_meaning)) in in_meaning.chain(in_terms).enumerate() {
         let mut likeness = |&i: &usize| match by_meaning {
             _ if i == 0 => 0.,
             true => text.likeness(i, scale),
@@ -64,7 +75,6 @@ pub fn signs(
     let pauses = text.pauses();
     let turns = text.turns();
     let is_spoken_by = sentences.iter().any(|sentence| sentence.speaker.is_some());
-    let total = text.offsets[sentences.len()].max(1) as f32;
     for (row, (place, &i)) in rows.iter_mut().zip(firsts.iter().enumerate()) {
         let next = firsts.get(place + 1).copied().unwrap_or(sentences.len());
         let signs = &mut row[OF_LIKENESS..];
@@ -93,10 +103,11 @@ pub fn signs(
         signs[16] = log(text.offsets[i].min(2000));
         signs[17] = log((text.offsets[sentences.len()] - text.offsets[i]).min(2000));
         signs[18] = log(text.offsets[next] - text.offsets[i]);
+        signs[19] = log(chapter as usize);
         let words = crate::words::words(&sentences[i].text)
             .take(OPENING)
             .collect::<Vec<_>>();
-        for (sign, opener) in signs[19..].iter_mut().zip(OPENERS) {
+        for (sign, opener) in signs[20..].iter_mut().zip(OPENERS) {
             *sign = f32::from(u8::from(words.iter().any(|word| word == opener)));
         }
     }
@@ -306,13 +317,13 @@ mod tests {
     #[test]
     fn a_change_shows_in_every_sign() {
         let (sentences, vectors) = text();
-        let rows = signs(&sentences, &vectors, &Terms::new(&sentences), &[0, 1, 2, 3]);
-        for scale in 0..SCALES.len() {
+        let terms = Terms::new(&sentences);
+        let rows = signs(&sentences, &vectors, &terms, &[0, 1, 2, 3], 2);
+        for scale in 0..OF_LIKENESS / 2 {
             assert!(rows[2][2 * scale] < rows[1][2 * scale], "{scale}");
-            assert!(rows[2][2 * scale] < rows[3][2 * scale], "{scale}");
         }
-        for scale in SCALES.len()..SCALES.len() + TERM_SCALES.len() {
-            assert!(rows[2][2 * scale] < rows[1][2 * scale], "{scale}");
+        for scale in 0..PARTS.len() {
+            assert!(rows[2][2 * scale] < rows[3][2 * scale], "{scale}");
         }
         let of = |row: usize, range: std::ops::Range<usize>| rows[row][range].to_vec();
         assert_eq!(of(2, OF_SPEAKERS)[1], 1.);
@@ -320,7 +331,7 @@ mod tests {
         assert_eq!(of(2, OF_TIMES), [1., 5f32.ln(), 1.]);
         assert_eq!(of(2, OF_PUNCTUATION), [1., 0., 0.]);
         assert_eq!(of(3, OF_PUNCTUATION), [0., 1., 0.]);
-        let so = OF_LIKENESS + 19;
+        let so = OF_LIKENESS + 20;
         assert_eq!((rows[2][so], rows[3][so]), (1., 0.));
     }
 
@@ -328,9 +339,9 @@ mod tests {
     fn one_sentence_and_identical_ones_have_finite_signs() {
         let (sentences, vectors) = text();
         let same = vec![vectors[0].clone(); 4];
-        let rows = signs(&sentences, &same, &Terms::new(&sentences), &[0, 2]);
+        let rows = signs(&sentences, &same, &Terms::new(&sentences), &[0, 2], 2);
         let one = &sentences[..1];
-        let one = signs(one, &vectors[..1], &Terms::new(one), &[0]);
+        let one = signs(one, &vectors[..1], &Terms::new(one), &[0], 3);
         assert!(rows.iter().chain(&one).flatten().all(|x| x.is_finite()));
     }
 }

@@ -155,13 +155,12 @@ impl Tried<'_> {
             boundaries,
             ..
         } = self.models;
-        let text = boundaries::Text::new(document, encoder, boundaries)?;
-        let count = text.count(self.given_count);
-        let found = self.methods.iter().map(|&method| text.find(method, count));
+        let text = boundaries::Text::new(document, encoder, boundaries, self.given_count)?;
+        let found = self.methods.iter().map(|&method| text.find(method));
         let mut found = found.collect::<Vec<_>>();
         if let Some(options) = &self.options {
             let options = Options {
-                count: Count::Exactly(count),
+                count: Count::Exactly(text.count),
                 ..options.clone()
             };
             let transcript = document.transcript();

@@ -57,6 +57,8 @@ pub struct Found {
 /// Everything that is needed to try methods on a document.
 pub struct Text {
     id: String,
+    /// How many chapters methods are to find.
+    pub count: usize,
     places: Places,
     /// The cue of each place.
     cues: Vec<usize>,
@@ -69,34 +71,34 @@ pub struct Text {
 }
 
 impl Text {
+    /// As many chapters as the person has are wanted if the number is `given`, or as many as suit the length.
     pub fn new(
         document: &Document,
         encoder: &dyn Encode,
         boundaries: Option<&Boundaries>,
+        given: bool,
     ) -> Result<Self> {
         let mut transcript = document.transcript();
         transcript::clean(&mut transcript);
         let sentences = transcript::sentences(&transcript);
         let texts = sentences.iter().map(|sentence| sentence.text.as_str());
         let embeddings = encoder.encode(&texts.collect::<Vec<_>>(), &mut |_| {})?;
-        let places = Places::new(&sentences, &embeddings, boundaries)?;
+        let (words, human) = (words(&transcript), document.boundaries());
+        let count = match given {
+            true => human.len() + 1,
+            false => suitable(words[words.len() - 1]),
+        };
+        let places = Places::new(&sentences, &embeddings, boundaries, count)?;
         let cue = |&first: &usize| sentences[first].first_cue;
         Ok(Self {
             id: document.id.clone(),
             cues: places.firsts.iter().map(cue).collect(),
+            count,
             places,
-            words: words(&transcript),
+            words,
             times: transcript.cues.iter().map_while(|cue| cue.start).collect(),
-            human: document.boundaries(),
+            human,
         })
-    }
-
-    /// As many chapters as the person has, or as many as suit the length.
-    pub fn count(&self, given: bool) -> usize {
-        match given {
-            true => self.human.len() + 1,
-            false => suitable(self.length()),
-        }
     }
 
     /// Words of all.
@@ -109,10 +111,10 @@ impl Text {
         self.words[one].abs_diff(self.words[other])
     }
 
-    /// What a method finds, if it is to find so many chapters.
-    pub fn find(&self, method: Method, count: usize) -> Found {
+    /// What a method finds.
+    pub fn find(&self, method: Method) -> Found {
         let length = self.length();
-        let starts = method.starts(&self.places.units, count);
+        let starts = method.starts(&self.places.units, self.count);
         let found = starts[1..]
             .iter()
             .map(|&unit| self.cues[unit])
