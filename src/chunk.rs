@@ -33,12 +33,12 @@ const POINTS_BACK: f32 = 0.08;
 const QUOTABLE: Range<usize> = 7..41;
 
 /// A quote to be reported goes on to so many words, if that many more sentences do not make it longer than this.
-const QUOTE_WORDS: usize = 25;
+const QUOTE_WORDS: usize = 12;
 const QUOTE_SENTENCES: usize = 3;
-const LONGEST_JOINED: usize = 75;
+const LONGEST_JOINED: usize = 40;
 
 /// Sentences outside these lengths, in words, are not looked for when one is to be reported.
-const REPORTABLE: Range<usize> = 6..61;
+const REPORTABLE: Range<usize> = 8..36;
 
 /// Bytes of a sentence above which its words are none.
 const LONGEST_QUOTE: usize = 400;
@@ -193,17 +193,6 @@ impl<'a> Passage<'a> {
             .sum()
     }
 
-    /// The `count` sentences of the passage's first speaker that say best what it is about, ascending: who opens a talk
-    /// mostly introduces it. They may point back, for they stand close together.
-    pub fn introduction(&self, count: usize) -> Vec<usize> {
-        let speaker = |i: usize| &self.sentences[i].speaker;
-        self.best(
-            count,
-            |i| self.centrality(i) - self.question(i),
-            |i| speaker(i) == speaker(self.range.start),
-        )
-    }
-
     /// The `count` most central sentences of those that are `allowed`, which is asked in the order of their worth.
     pub fn central_where(&self, count: usize, allowed: impl FnMut(usize) -> bool) -> Vec<usize> {
         self.best(count, |i| self.centrality(i), allowed)
@@ -285,7 +274,8 @@ impl<'a> Passage<'a> {
         self.centrality(i) - self.question(i) - if lost { POINTS_BACK } else { 0. }
     }
 
-    fn centrality(&self, i: usize) -> f32 {
+    /// How near a sentence's meaning is to the passage's, to 1.
+    pub fn centrality(&self, i: usize) -> f32 {
         // A short remark can be very much to the point and still say nothing.
         let words = self.sentences[i].text.split_whitespace().count();
         let brevity = (words as f32 / 8.).min(1.);

@@ -27,7 +27,7 @@ const SECOND: f32 = 0.1;
 /// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
 const VARIETY: f32 = 0.4;
 /// What it counts for choosing a report that it can be trusted, against that it is to the point.
-const TRUST: f32 = 0.25;
+const TRUST: f32 = 0.4;
 /// That somebody asks something says less than what is answered, by this factor.
 const QUESTION: f32 = 0.8;
 /// Words from which on a report does not say more.
@@ -90,6 +90,8 @@ fn repeats_itself(sentence: &str) -> bool {
 pub struct Answer {
     pub reading: Reading,
     pub claims: Vec<Claim>,
+    /// See [`Written::doubt`](crate::summarize::Written::doubt).
+    pub doubt: Option<f32>,
 }
 
 /// A claim that holds.
@@ -248,8 +250,11 @@ fn trust(
     let speaker = sentences.clone().next()?.speaker.as_deref();
     let quote = sentences.map(|sentence| sentence.text.as_str());
     let quote = quote.collect::<Vec<_>>().join(" ");
-    let signs = || Signs::of(&claim.text, &quote, speaker, support);
-    (rules.quotes && !rules.translates).then(|| signs().trust())
+    let trust = || match trust::is_amiss(&claim.text, &quote) {
+        true => 0.,
+        false => Signs::of(&claim.text, &quote, speaker, support, answer.doubt).trust(),
+    };
+    (rules.quotes && !rules.translates).then(trust)
 }
 
 fn alike(a: &Claim, b: &Claim) -> bool {
@@ -329,6 +334,7 @@ mod tests {
         let answer = |claim: &Claim| Answer {
             reading: vec![0, 1],
             claims: vec![claim.clone()],
+            doubt: None,
         };
         let answers = [answer(&wrong), answer(&other), answer(&good)];
         let held = choose(&passage, &answers, RULES);
@@ -352,6 +358,7 @@ mod tests {
             let answer = Answer {
                 reading: reading.into(),
                 claims: vec![both.clone()],
+                doubt: Some(0.4),
             };
             choose(&passage, &[answer], rules)
         };
@@ -368,6 +375,7 @@ mod tests {
             let answer = Answer {
                 reading: vec![0, 1],
                 claims: vec![claim(text, [0.9, 0.43])],
+                doubt: None,
             };
             choose(&passage, &[answer], rules).is_some()
         };

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod merge;
 pub mod model_ref;
 pub mod numbers;
+pub mod opening;
 pub mod phrase;
 pub mod progress;
 pub mod prompt;

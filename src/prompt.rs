@@ -33,7 +33,7 @@ pub struct Style {
     /// System message for reports. Where there is one, a chapter's summary is made of quotes that the model puts into a sentence each:
     /// small checkpoints mix up what they read in one piece, and `summary` is not asked.
     pub report: String,
-    /// System message for the whole, from its chapters' summaries. Empty: it is not asked, and the introduction is quoted.
+    /// System message for the whole, from its chapters' summaries. Empty: it is not asked (see [`crate::merge`]).
     pub overview: String,
     /// Answers drawn at random for each question, besides the greedy one.
     pub draws: u64,

@@ -37,7 +37,21 @@ pub trait Llm {
         &self,
         requests: &[Request],
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Vec<String>>;
+    ) -> Result<Vec<Written>>;
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    pub text: String,
+    /// The mean entropy, in nats, of the distributions its tokens were picked from: how undecided the model was. `None` where that is not known.
+    pub doubt: Option<f32>,
+}
+
+impl From<String> for Written {
+    fn from(text: String) -> Self {
+        Self { text, doubt: None }
+    }
 }
 
 /// One question to a language model.

@@ -176,13 +176,20 @@ pub fn is_stopword(word: &str) -> bool {
 
 /// Whether a text speaks as or to somebody: a summary speaks about them.
 pub fn is_first_or_second_person(text: &str) -> bool {
-    const PERSONS: [&str; 12] = [
-        "i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "you", "your", "yours",
-    ];
     words(text).any(|word| {
-        let stem = word.split(['\'', '’']).next().unwrap_or("");
-        PERSONS.contains(&stem) || word == "let"
+        is_first_person(&word)
+            || ["you", "your", "yours", "let"].contains(&before_apostrophe(&word))
     })
+}
+
+/// Whether somebody speaks of himself by a word of [`words`].
+pub fn is_first_person(word: &str) -> bool {
+    const PERSONS: [&str; 9] = ["i", "me", "my", "mine", "myself", "we", "us", "our", "ours"];
+    PERSONS.contains(&before_apostrophe(word))
+}
+
+fn before_apostrophe(word: &str) -> &str {
+    word.split(['\'', '’']).next().unwrap_or("")
 }
 
 #[cfg(test)]

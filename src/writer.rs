@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::prompt::Style;
 use crate::reading::{Effort, Reading, readings};
 use crate::said::Source;
-use crate::summarize::{Llm, Options, Request};
+use crate::summarize::{Llm, Options, Request, Written};
 use crate::title::{self, Candidate, Form};
 use crate::transcript::split;
 
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
         if requests.is_empty() {
             return None;
         }
-        // A failure here loses nothing: the introduction is quoted then.
+        // A failure here loses nothing: the whole is told without it then.
         let answers = self.read("Overview", vec![vec![(reading, requests)]]);
         let mut answers = answers.unwrap_or_default();
         // What only repeats a chapter says nothing of the whole.
@@ -237,7 +237,7 @@ impl<'a> Writer<'a> {
             let source = Source::of(passage).and(split(summary).into_iter());
             let answers = answers.iter();
             answers
-                .filter_map(|answer| title::tidy(answer, &source, small))
+                .filter_map(|answer| title::tidy(&answer.text, &source, small))
                 .collect()
         });
         tidied.collect()
@@ -294,21 +294,24 @@ impl<'a> Writer<'a> {
         let texts = self.ask(stage, &requests)?;
         let mut answers = Vec::new();
         for (readings, texts) in readings.into_iter().zip(texts) {
-            let mut texts = texts.into_iter().map(|text| ground::claims(&text));
+            let mut texts = texts
+                .into_iter()
+                .map(|answer| (ground::claims(&answer.text), answer.doubt));
             let mut own = Vec::new();
             for (reading, count) in readings {
                 own.extend(
                     texts
                         .by_ref()
                         .take(count)
-                        .map(|claims| (reading.clone(), claims)),
+                        .map(|(claims, doubt)| (reading.clone(), claims, doubt)),
                 );
             }
             answers.push(own);
         }
-        self.learn(answers.iter().flatten().flat_map(|(_, claims)| claims))?;
-        let answer = |(reading, claims): (Reading, Vec<String>)| Answer {
+        self.learn(answers.iter().flatten().flat_map(|(_, claims, _)| claims))?;
+        let answer = |(reading, claims, doubt): (Reading, Vec<String>, Option<f32>)| Answer {
             reading,
+            doubt,
             claims: claims
                 .into_iter()
                 .map(|text| Claim {
@@ -325,7 +328,7 @@ impl<'a> Writer<'a> {
 
     /// Answers to groups of requests, all in one batch. Where that fails, each group is asked by itself, and what fails then has no
     /// answers; an error, if none has.
-    fn ask(&self, stage: &str, groups: &[Vec<Request>]) -> Result<Vec<Vec<String>>> {
+    fn ask(&self, stage: &str, groups: &[Vec<Request>]) -> Result<Vec<Vec<Written>>> {
         let all = groups.iter().flatten().cloned().collect::<Vec<_>>();
         if all.is_empty() {
             return Ok(groups.iter().map(|_| Vec::new()).collect());

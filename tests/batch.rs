@@ -48,7 +48,8 @@ fn sampled(user: &str, seed: u64) -> Request {
 
 fn answers(requests: &[Request]) -> Vec<String> {
     let _turn = models::turn();
-    ENGINE.generate(requests, &mut |_, _| {}).unwrap()
+    let answers = ENGINE.generate(requests, &mut |_, _| {}).unwrap();
+    answers.into_iter().map(|answer| answer.text).collect()
 }
 
 /// Answers the requests together, after having checked that each alone is answered the same.

@@ -8,7 +8,7 @@ use chapterize::engine::fake::{FakeEncoder, FakeLlm};
 use chapterize::progress::Progress;
 use chapterize::prompt::Style;
 use chapterize::reading::Effort;
-use chapterize::summarize::{Llm, Models, Options, Request, summarize};
+use chapterize::summarize::{Llm, Models, Options, Request, Written, summarize};
 use chapterize::summary::{Method, Provenance, Summary};
 use chapterize::transcript;
 
@@ -31,11 +31,11 @@ impl<F: Fn(&Request) -> Result<String>> Llm for Answers<F> {
         &self,
         requests: &[Request],
         _: &mut dyn FnMut(usize, usize),
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Written>> {
         self.batches.set(self.batches.get() + 1);
         requests
             .iter()
-            .map(|request| (self.answer)(request))
+            .map(|request| (self.answer)(request).map(Written::from))
             .collect()
     }
 }

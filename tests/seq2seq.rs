@@ -94,7 +94,8 @@ impl Family {
             sampling: Sampling::greedy(),
         };
         let rows = sources.iter().map(row).collect::<Vec<_>>();
-        generate_with(&*self.model, &rows, config, &mut |_, _| {}).unwrap()
+        let texts = generate_with(&*self.model, &rows, config, &mut |_, _| {}).unwrap();
+        texts.into_iter().map(|text| text.ids).collect()
     }
 
     fn begun(&self, source: &[u32], room: usize) -> (Cache, Vec<f32>) {

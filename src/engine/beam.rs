@@ -245,7 +245,8 @@ mod tests {
             sampling: Sampling::greedy(),
         };
         let rows = rows.iter().map(row).collect::<Vec<_>>();
-        generate_with(&Toy, &rows, &config(beams), &mut |_, _| {}).unwrap()
+        let texts = generate_with(&Toy, &rows, &config(beams), &mut |_, _| {}).unwrap();
+        texts.into_iter().map(|text| text.ids).collect()
     }
 
     /// The best of all texts that there are, by trying them.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use anyhow::Result;
 
 use crate::chapters::embed::{Embedding, Encode};
-use crate::summarize::{Llm, Request};
+use crate::summarize::{Llm, Request, Written};
 use crate::words::{is_stopword, stem, words};
 
 /// Answers with words of what it is asked about.
@@ -24,12 +24,12 @@ impl Llm for FakeLlm {
         &self,
         requests: &[Request],
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Written>> {
         let answers = requests.iter().enumerate().map(|(i, request)| {
             progress(i + 1, requests.len());
             let source = request.user.rsplit("\n\n").next().unwrap_or_default();
             let words = source.split_whitespace().take(request.max_tokens / 2);
-            words.collect::<Vec<_>>().join(" ")
+            Written::from(words.collect::<Vec<_>>().join(" "))
         });
         Ok(answers.collect())
     }

@@ -22,6 +22,14 @@ pub struct Row {
     pub sampling: Sampling,
 }
 
+/// What a row became.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Text {
+    pub ids: Vec<u32>,
+    /// How undecided the model was; see [`Sampler::doubt`]. `None` where beams were searched.
+    pub doubt: Option<f32>,
+}
+
 /// How much cache may live at once, in bytes.
 const CACHE_BUDGET: usize = 192 << 20;
 
@@ -33,7 +41,8 @@ pub fn generate(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<u32>>> {
     let config = GenerationConfig::plain(stops.clone());
-    generate_with(model, rows, &config, progress)
+    let texts = generate_with(model, rows, &config, progress)?;
+    Ok(texts.into_iter().map(|text| text.ids).collect())
 }
 
 /// Generates every row, under the rules of the checkpoint and with its beams where the row is not sampled. A search with
@@ -46,13 +55,13 @@ pub fn generate_with(
     rows: &[Row],
     config: &GenerationConfig,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Vec<Text>> {
     ensure!(
         rows.iter().all(|row| !row.prompt.is_empty()),
         "an empty prompt cannot be continued"
     );
     let mut meter = Meter::new(rows, progress);
-    let mut written = vec![Vec::new(); rows.len()];
+    let mut written = vec![Text::default(); rows.len()];
     for wave in waves(model, rows, config) {
         let mut active = prefill_wave(model, (rows, &wave), config, &mut meter)?;
         while !active.is_empty() {
@@ -123,10 +132,16 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn into_text(self) -> Vec<u32> {
+    fn into_text(self) -> Text {
         match self {
-            Self::One { text, .. } => text,
-            Self::Beams(search) => search.into_text(),
+            Self::One { text, sampler, .. } => Text {
+                ids: text,
+                doubt: sampler.doubt(),
+            },
+            Self::Beams(search) => Text {
+                ids: search.into_text(),
+                doubt: None,
+            },
         }
     }
 }
@@ -143,7 +158,7 @@ fn beams(row: &Row, config: &GenerationConfig) -> usize {
 fn step<'a>(
     model: &dyn Model,
     active: Vec<Active<'a>>,
-    written: &mut [Vec<u32>],
+    written: &mut [Text],
     meter: &mut Meter<'_>,
 ) -> Result<Vec<Active<'a>>> {
     let mut going = Vec::with_capacity(active.len());

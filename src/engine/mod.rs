@@ -36,7 +36,7 @@ use self::generate::Row;
 use self::generation::GenerationConfig;
 use self::template::{ChatTemplate, Message};
 use self::tokenizer::Tokenizer;
-use crate::summarize::{Llm, Request};
+use crate::summarize::{Llm, Request, Written};
 
 /// A language model on a device, ready to answer.
 pub struct Engine {
@@ -164,7 +164,7 @@ impl Llm for Engine {
         &self,
         requests: &[Request],
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Written>> {
         let mut prompts = HashMap::<(&Option<String>, &str, &str), Rc<Vec<u32>>>::new();
         let mut rows = Vec::with_capacity(requests.len());
         for request in requests {
@@ -189,7 +189,12 @@ impl Llm for Engine {
         }
         generate::generate_with(&*self.model, &rows, &self.generation, progress)?
             .iter()
-            .map(|ids| Ok(self.clean(&self.tokenizer.decode(ids)?)))
+            .map(|text| {
+                Ok(Written {
+                    text: self.clean(&self.tokenizer.decode(&text.ids)?),
+                    doubt: text.doubt,
+                })
+            })
             .collect()
     }
 }

@@ -104,6 +104,9 @@ pub struct Sampler {
     rng: ChaCha8Rng,
     /// The tokens of the prompt, each once.
     given: Vec<u32>,
+    /// Of the tokens picked so far: the sum of the entropies of what they were picked from, and how many.
+    entropy: f32,
+    picked: usize,
 }
 
 impl Sampler {
@@ -121,11 +124,21 @@ impl Sampler {
             rules,
             max_tokens,
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
+            entropy: 0.,
+            picked: 0,
         }
+    }
+
+    /// The mean entropy, in nats, of the model's own distributions for the tokens picked so far, the one that ended the text among them;
+    /// what biases, penalties and temperature make of them does not count. `None` before the first.
+    pub fn doubt(&self) -> Option<f32> {
+        (self.picked > 0).then(|| self.entropy / self.picked as f32)
     }
 
     /// The next token after `written`. `logits` is changed in place.
     pub fn next(&mut self, logits: &mut [f32], written: &[u32]) -> u32 {
+        self.entropy += entropy(logits);
+        self.picked += 1;
         for id in &self.given {
             logits[*id as usize] += self.sampling.copy_bias;
         }
@@ -172,6 +185,23 @@ impl Sampler {
         }
         likely[0].1
     }
+}
+
+/// Of the distribution that logits stand for, in nats.
+fn entropy(logits: &[f32]) -> f32 {
+    let best = logits[argmax(logits) as usize];
+    // What is less likely than that by e^-12 adds less than a thousandth each, and is most of the vocabulary.
+    let likely = logits
+        .iter()
+        .map(|logit| logit - best)
+        .filter(|scaled| *scaled > -12.);
+    let (mut total, mut sum) = (0., 0.);
+    for scaled in likely {
+        let weight = scaled.exp();
+        total += weight;
+        sum += weight * scaled;
+    }
+    total.ln() - sum / total
 }
 
 fn penalize(logits: &mut [f32], written: &[u32], penalty: f32) {
@@ -244,6 +274,21 @@ mod tests {
         // Given once or twice, the bias is the same.
         assert_eq!(sampler.next(&mut [0., 4., 2.5, 0.], &[]), 2);
         assert_eq!(sampler.next(&mut [0., 5., 2.5, 0.], &[]), 1);
+    }
+
+    #[test]
+    fn doubt_is_the_mean_entropy_of_the_model_alone() {
+        let biased = Sampling {
+            copy_bias: 2.,
+            repetition_penalty: 1.5,
+            ..Sampling::greedy()
+        };
+        let mut sampler = sampler(biased, &[0]);
+        assert_eq!(sampler.doubt(), None);
+        sampler.next(&mut [1., 1., 1., 1.], &[]);
+        assert!((sampler.doubt().unwrap() - 4f32.ln()).abs() < 1e-6);
+        sampler.next(&mut [90., 0., 0., f32::NEG_INFINITY], &[0]);
+        assert!((sampler.doubt().unwrap() - 2f32.ln()).abs() < 1e-6);
     }
 
     #[test]

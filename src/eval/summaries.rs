@@ -146,7 +146,8 @@ fn plain(sentences: &[Sentence], llm: &dyn Llm) -> Result<String> {
         sampling: Sampling::greedy(),
     };
     let answers = llm.generate(&[request], &mut |_, _| {})?;
-    Ok(answers.into_iter().next().unwrap_or_default())
+    let first = answers.into_iter().next();
+    Ok(first.map_or_else(String::new, |answer| answer.text))
 }
 
 /// Tokens of a chat template, and of a speaker's name.
