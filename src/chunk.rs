@@ -125,17 +125,18 @@ impl<'a> Passage<'a> {
     }
 
     /// Quotes around the most central sentences, the best first: `count` of them after the first `skipped`. None overlaps
-    /// another.
+    /// another, and none asks: what is asked is seldom reported truly ([`crate::trust::is_amiss`]).
     pub fn central_quotes(&self, count: usize, skipped: usize) -> Vec<Range<usize>> {
         let wanted = skipped.saturating_add(count);
         let mut quotes = Vec::<Range<usize>>::new();
         self.central(
-            |i| self.centrality(i) - self.question(i) - self.odd_length(i),
+            |i| self.centrality(i) - self.odd_length(i),
             |i| {
                 let quote = self.quote_around(i);
-                let free = quotes
-                    .iter()
-                    .all(|other| other.end <= quote.start || quote.end <= other.start);
+                let free = !is_question(&self.sentences[i].text)
+                    && quotes
+                        .iter()
+                        .all(|other| other.end <= quote.start || quote.end <= other.start);
                 let take = free && quotes.len() < wanted;
                 quotes.extend(take.then_some(quote));
                 take
@@ -182,6 +183,9 @@ impl<'a> Passage<'a> {
 
     fn may_join(&self, quote: &Range<usize>, i: usize) -> bool {
         quote.len() < QUOTE_SENTENCES
+            && [i, quote.start]
+                .iter()
+                .all(|&k| !is_question(&self.sentences[k].text))
             && self.sentences[i].speaker == self.sentences[quote.start].speaker
             && self.words(quote.clone()) + self.words(i..i + 1) <= LONGEST_JOINED
     }
@@ -358,6 +362,16 @@ mod tests {
         assert!(chosen.iter().map(|&i| count(TEXTS[i]) + 1).sum::<usize>() <= 30);
         assert_eq!(chosen, [2, 3]);
         assert_eq!(passage.quotes(2), [2, 3]);
+    }
+
+    #[test]
+    fn quotes_to_be_reported_do_not_ask() {
+        let asked = "Why does the pendulum of the clock swing for such a long time?";
+        let sentences = [TEXTS[0], asked, TEXTS[3]].map(sentence);
+        let vectors = [vec![0.9, 0.1], vec![1., 0.], vec![0.8, 0.2]];
+        let passage = Passage::new(&sentences, &vectors, 0..3);
+        assert_eq!(passage.central_quotes(3, 0), [0..1, 2..3]);
+        assert_eq!(passage.all_quotes(), [0..1, 1..2, 2..3]);
     }
 
     #[test]
