@@ -98,6 +98,7 @@ fn sampling(criterion: &mut Criterion) {
         no_repeat_ngram: 4,
         copy_bias: 1.,
         seed: 0,
+        refusal: None,
     };
     let mut group = criterion.benchmark_group("sampling");
     for (name, .., vocab) in MODELS {

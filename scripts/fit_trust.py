@@ -1,9 +1,7 @@
 """Fits how far a report of a quote can be trusted: the weights in src/trust.rs.
 
 models/adapters/judged.jsonl holds reports that the starter wrote of talks and meetings, each judged by reading: 0 says something that
-was not said, 1 is true but poor, 2 is good. `signs` are those of src/trust.rs, in its order. The quotes are not in the repository. The last
-of the signs, how undecided the model was, is the program's own for 234 reports; for the others it was reckoned with transformers from the
-starter and its adapter.
+was not said, 1 is true but poor, 2 is good. `signs` are those of src/trust.rs, in its order. The quotes are not in the repository.
 
     python scripts/fit_trust.py models/adapters/judged.jsonl
 

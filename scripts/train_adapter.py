@@ -1,8 +1,12 @@
-"""Trains the starter model's adapter, in three tasks, each small enough for a model of this size:
+"""Trains the starter model's adapter, in tasks each small enough for a model of this size:
 
-* report: one to three sentences that somebody said in a row, made into one sentence about them;
+* report: one to three sentences that somebody said in a row, made into one sentence about them, or into "Nothing." where they say
+  nothing that a reader would miss or understand;
 * title: the sentences that a chapter is most about, as many as fit, and a title for it;
 * overview: what the chapters of a recording say, in two sentences.
+
+In two stages. The first teaches all three, with reports of quotes that were chosen at random. The second goes on from it (`--from`), with quotes as
+the program chooses them, short ones, of which every third says nothing; and with titles, lest they be forgotten.
 
 The pairs are those in models/adapters, written for this project. Where they rest on recordings that are not in the repository
 (`--data`), they name them: document, utterance, word.
@@ -10,7 +14,8 @@ The pairs are those in models/adapters, written for this project. Where they res
 Needs torch, transformers, peft and gguf. The result depends on their versions and on the machine, as all training does; draws are
 seeded.
 
-    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --out models/adapters/smollm2-135m
+    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --out first
+    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --from first --out models/adapters/smollm2-135m
 """
 
 import argparse
@@ -23,12 +28,13 @@ import time
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 # As in models/adapters/smollm2-135m/prompt.toml.
 REPORT = "Report what is said in one sentence, in the third person."
+NOTHING = "Nothing."
 TITLE = "Write a title for this chapter:"
 OVERVIEW = "Sum up the recording in two sentences from the summaries of its chapters."
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -42,6 +48,8 @@ TELLING = 0.3
 TOLD = 0.65
 # Headings of talks, beside the titles written for this project: they are short, and not to drown the others.
 HEADINGS = 500
+# Titles of the second stage.
+REMEMBERED = 500
 GENERIC = "intro introduction outline agenda overview background summary conclusion conclusions questions q&a misc motivation".split()
 # Talks kept for evaluation, by where they were given.
 KEPT = ("stanford", "london", "chaincode", "edgedevplusplus")
@@ -58,7 +66,10 @@ def main():
     draw = random.Random(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.model.parent, gguf_file=args.model.name)
     model = AutoModelForCausalLM.from_pretrained(args.model.parent, gguf_file=args.model.name, dtype=torch.float32)
-    tasks = reports(args) + titles(args) + overviews(args)
+    if args.begun:
+        tasks = reports(args, "quotes.jsonl") + titles(args, "titles.jsonl") + draw.sample(titles(args), REMEMBERED)
+    else:
+        tasks = reports(args, "reports.jsonl") + titles(args) + overviews(args)
     held, trained = by_document(tasks, draw)
     print(f"{len(trained)} to train on, {len(held)} held out", flush=True)
     print(collections.Counter(task.name for task in tasks))
@@ -66,11 +77,13 @@ def main():
         for task in trained[: args.show]:
             print(tokenizer.decode(task.example(tokenizer, draw).ids), "\n")
         return
-    held = {
-        name: [task.example(tokenizer, draw) for task in held if task.name == name] for name in ("report", "title", "overview")
-    }
-    config = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=TARGETS, lora_dropout=0.0, task_type="CAUSAL_LM")
-    model = get_peft_model(model, config)
+    names = sorted({task.name for task in held})
+    held = {name: [task.example(tokenizer, draw) for task in held if task.name == name] for name in names}
+    if args.begun:
+        model = PeftModel.from_pretrained(model, args.begun, is_trainable=True)
+    else:
+        config = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=TARGETS, lora_dropout=0.0, task_type="CAUSAL_LM")
+        model = get_peft_model(model, config)
     train(model, tokenizer, trained, held, args, draw)
 
 
@@ -80,8 +93,9 @@ def arguments():
     parser.add_argument("--pairs", type=Path, default=Path("models/adapters"), help="folder of the pairs")
     parser.add_argument("--segments", type=Path, help="segments with human titles and summaries; by default of --data")
     parser.add_argument("--model", type=Path, required=True, help="GGUF file of SmolLM2-135M-Instruct")
+    parser.add_argument("--from", type=Path, dest="begun", metavar="FOLDER", help="adapter of the first stage; makes this the second")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rank", type=int, default=16, help="of the first stage")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--rate", type=float, default=4e-4)
@@ -110,6 +124,7 @@ class Task:
         source = self.source(draw)
         system, user = {
             "report": (REPORT, source),
+            "nothing": (REPORT, source),
             "title": ("", f"{TITLE}\n\n{source}"),
             "overview": (OVERVIEW, source),
         }[self.name]
@@ -130,29 +145,35 @@ class Example:
         self.ids, self.start = ids, start
 
 
-def reports(args):
-    """What was said between two words of a document, and the sentence that reports it."""
-    wanted = lines(args.pairs / "reports.jsonl")
+def reports(args, name):
+    """What was said, in the pair itself or between two words of a document, and the sentence that reports it, if any does."""
+    wanted = lines(args.pairs / name)
     names = {pair["document"] for pair in wanted}
     documents = {pair["document"]: pair["utterances"] for pair in lines(args.pairs / "passages.jsonl")}
     for file in sorted(args.data.glob("*.jsonl")):
         documents |= {document["id"]: document["utterances"] for document in lines(file) if document["id"] in names}
     tasks = []
     for pair in wanted:
-        utterances = documents[pair["document"]]
-        (first, begin), (last, end) = pair["from"], pair["to"]
-        words = []
-        for i in range(first, last + 1):
-            said = utterances[i]["text"].split()
-            words += said[begin if i == first else 0 : end if i == last else len(said)]
-        speaker = utterances[first].get("speaker")
-        text = f"{speaker}: {' '.join(words)}" if speaker else " ".join(words)
-        tasks.append(Task("report", pair["document"], lambda _, text=text: text, pair["text"]))
+        speaker, words = pair.get("speaker"), pair.get("quote")
+        if not words:
+            speaker, words = said(documents[pair["document"]], pair["from"], pair["to"])
+        text = f"{speaker}: {words}" if speaker else words
+        name = "report" if pair["text"] else "nothing"
+        tasks.append(Task(name, pair["document"], lambda _, text=text: text, pair["text"] or NOTHING))
     return tasks
 
 
-def titles(args):
-    """Passages and their titles: those of this project, those of people for spans of meetings, and headings of talks."""
+def said(utterances, begin, end):
+    """The speaker and the words between two places, each an utterance and a word of it."""
+    words = []
+    for i in range(begin[0], end[0] + 1):
+        own = utterances[i]["text"].split()
+        words += own[begin[1] if i == begin[0] else 0 : end[1] if i == end[0] else len(own)]
+    return utterances[begin[0]].get("speaker"), " ".join(words)
+
+
+def titles(args, name="pairs.jsonl"):
+    """Passages and their titles: those of this project; and with the first ones those of people for spans of meetings, and headings of talks."""
     tasks = []
 
     def add(document, utterances, whole, title):
@@ -161,16 +182,18 @@ def titles(args):
         if passage.tells(title) and not title.startswith("Why "):
             tasks.append(Task("title", document, lambda draw: passage.shown(title, draw.randint(*SHOWN)), f"Title: {title.strip()}"))
 
+    documents = {}
+    for file in sorted(args.data.glob("*.jsonl")):
+        documents |= {document["id"]: document for document in lines(file)}
+    for pair in lines(args.pairs / name):
+        whole = documents[pair["document"]]["utterances"]
+        add(pair["document"], whole[pair["first"] : pair["last"] + 1], whole, pair["title"])
+    if name != "pairs.jsonl":
+        return tasks
     for segment in lines(args.segments):
         add(segment["id"].rsplit("#", 1)[0], segment["utterances"], segment["utterances"], segment["title"])
     for passage in lines(args.pairs / "passages.jsonl"):
         add(passage["document"], passage["utterances"], passage["utterances"], passage["title"])
-    documents = {}
-    for file in sorted(args.data.glob("*.jsonl")):
-        documents |= {document["id"]: document for document in lines(file)}
-    for pair in lines(args.pairs / "pairs.jsonl"):
-        whole = documents[pair["document"]]["utterances"]
-        add(pair["document"], whole[pair["first"] : pair["last"] + 1], whole, pair["title"])
     pairs, tasks = tasks, []
     for name in sorted(name for name in documents if not name.startswith(KEPT) and "bitcointranscripts" in documents[name].get("source", "")):
         whole, chapters = documents[name]["utterances"], documents[name]["chapters"]
@@ -278,12 +301,11 @@ def loss(model, group):
         mask[row, : len(example.ids)] = 1
         labels[row, example.start : len(example.ids)] = torch.tensor(example.ids[example.start :])
     base = model.get_base_model()
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden = base.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        labels = labels[:, 1:]
-        asked = labels != -100
-        logits = base.lm_head(hidden[:, :-1][asked])
-    return torch.nn.functional.cross_entropy(logits.float(), labels[asked])
+    hidden = base.model(input_ids=ids, attention_mask=mask).last_hidden_state
+    labels = labels[:, 1:]
+    asked = labels != -100
+    logits = base.lm_head(hidden[:, :-1][asked])
+    return torch.nn.functional.cross_entropy(logits, labels[asked])
 
 
 def train(model, tokenizer, trained, held, args, draw):
@@ -331,6 +353,7 @@ def save(model, folder):
     (folder / "README.md").unlink(missing_ok=True)
     config = folder / "adapter_config.json"
     told = json.loads(config.read_text(encoding="utf-8"))
+    told["target_modules"] = sorted(told["target_modules"])
     config.write_text(json.dumps(told | {"base_model_name_or_path": BASE}, indent=1) + "\n", encoding="utf-8")
     file = folder / "adapter_model.safetensors"
     tensors = {name: tensor.to(torch.float16) for name, tensor in load_file(file).items()}

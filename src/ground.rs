@@ -27,7 +27,9 @@ const SECOND: f32 = 0.1;
 /// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
 const VARIETY: f32 = 0.4;
 /// What it counts for choosing a report that it can be trusted, against that it is to the point.
-const TRUST: f32 = 0.4;
+const TRUST: f32 = 0.6;
+/// What a report loses of its worth that the model would rather not have written, against one that it wanted to.
+const REFUSED: f32 = 0.15;
 /// That somebody asks something says less than what is answered, by this factor.
 const QUESTION: f32 = 0.8;
 /// Words from which on a report does not say more.
@@ -92,6 +94,8 @@ pub struct Answer {
     pub claims: Vec<Claim>,
     /// See [`Written::doubt`](crate::summarize::Written::doubt).
     pub doubt: Option<f32>,
+    /// See [`Written::refusal`](crate::summarize::Written::refusal).
+    pub refusal: f32,
 }
 
 /// A claim that holds.
@@ -205,7 +209,10 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
                 },
                 support,
                 worth: match trust {
-                    Some(trust) => TRUST * trust + (1. - TRUST) * relevance * says(&claim.text),
+                    Some(trust) => {
+                        let told = TRUST * trust + (1. - TRUST) * relevance * says(&claim.text);
+                        told - REFUSED * answer.refusal
+                    }
                     None => 0.5 * support + 0.5 * relevance,
                 },
             });
@@ -335,6 +342,7 @@ mod tests {
             reading: vec![0, 1],
             claims: vec![claim.clone()],
             doubt: None,
+            refusal: 0.,
         };
         let answers = [answer(&wrong), answer(&other), answer(&good)];
         let held = choose(&passage, &answers, RULES);
@@ -359,11 +367,47 @@ mod tests {
                 reading: reading.into(),
                 claims: vec![both.clone()],
                 doubt: Some(0.4),
+                refusal: 0.,
             };
             choose(&passage, &[answer], rules)
         };
         assert!(of(&[1]).is_none());
         assert_eq!(of(&[0, 1]).unwrap()[0].evidence, 0..2);
+    }
+
+    #[test]
+    fn a_report_that_the_model_would_rather_not_have_written_comes_last() {
+        let sentences = [
+            "Walter Pym kept the clock for thirty years.",
+            "The rope of the clock broke in the tower.",
+            "The bells of the town rang over the market.",
+        ];
+        let sentences = sentences.map(|text| Sentence {
+            text: text.into(),
+            ..Sentence::default()
+        });
+        let embeddings =
+            [0, 1, 2].map(|i| Embedding::from([0, 1, 2].map(|k| f32::from(u8::from(i == k)))));
+        let passage = Passage::new(&sentences, &embeddings, 0..3);
+        let rules = Rules {
+            quotes: true,
+            ..RULES
+        };
+        for refused in 0..3 {
+            let answers = [0, 1, 2].map(|i| Answer {
+                reading: vec![i],
+                claims: vec![Claim {
+                    text: sentences[i].text.clone(),
+                    embedding: embeddings[i].clone(),
+                }],
+                doubt: Some(0.2),
+                refusal: if i == refused { 0.9 } else { 0.1 },
+            });
+            let held = choose(&passage, &answers, rules).unwrap();
+            let told = held.iter().map(|held| held.evidence.start);
+            let others = (0..3).filter(|&i| i != refused);
+            assert!(told.eq(others), "{refused}");
+        }
     }
 
     #[test]
@@ -376,6 +420,7 @@ mod tests {
                 reading: vec![0, 1],
                 claims: vec![claim(text, [0.9, 0.43])],
                 doubt: None,
+                refusal: 0.,
             };
             choose(&passage, &[answer], rules).is_some()
         };

@@ -13,6 +13,7 @@ pub mod chapters;
 pub mod chunk;
 pub mod cli;
 pub mod commands;
+pub mod disfluency;
 pub mod engine;
 pub mod eval;
 pub mod ground;

@@ -33,6 +33,9 @@ pub struct Style {
     /// System message for reports. Where there is one, a chapter's summary is made of quotes that the model puts into a sentence each:
     /// small checkpoints mix up what they read in one piece, and `summary` is not asked.
     pub report: String,
+    /// What the checkpoint was taught to answer where a quote says nothing worth a report. Reports of such quotes are asked for nevertheless, and
+    /// chosen where there is nothing better: what is worth one depends on the recording.
+    pub refusal: String,
     /// System message for the whole, from its chapters' summaries. Empty: it is not asked (see [`crate::merge`]).
     pub overview: String,
     /// Answers drawn at random for each question, besides the greedy one.
@@ -58,6 +61,7 @@ impl Default for Style {
                     .into(),
             ],
             report: String::new(),
+            refusal: String::new(),
             overview: "Below are the summaries of the chapters of a recording. Summarize the recording in two sentences, in the third \
                        person. Use only what they say. Write in {language}."
                 .into(),
@@ -186,6 +190,7 @@ impl Style {
             system: Some(question.to_string()).filter(|question| !question.is_empty()),
             user: source.into(),
             answer_start: String::new(),
+            refusal: Some(self.refusal.clone()).filter(|refusal| !refusal.is_empty()),
             max_tokens: self.answer,
             sampling: *sampling,
         })
@@ -202,6 +207,7 @@ impl Style {
             system: None,
             user: format!("{}\n\n{text}", self.title),
             answer_start: "Title:".into(),
+            refusal: None,
             max_tokens: TITLE_TOKENS,
             sampling: *sampling,
         };

@@ -10,6 +10,7 @@ use crate::chapters::boundary::Boundaries;
 use crate::chapters::embed::{Embedding, Encode};
 use crate::chapters::{self, Count, Levels};
 use crate::chunk::Passage;
+use crate::disfluency::without_disfluencies;
 use crate::engine::sampler::Sampling;
 use crate::ground::{self, Held};
 use crate::language::Language;
@@ -46,11 +47,17 @@ pub struct Written {
     pub text: String,
     /// The mean entropy, in nats, of the distributions its tokens were picked from: how undecided the model was. `None` where that is not known.
     pub doubt: Option<f32>,
+    /// How likely the model was to answer with [`Request::refusal`], 0 to 1. `None` where that is not known.
+    pub refusal: Option<f32>,
 }
 
 impl From<String> for Written {
     fn from(text: String) -> Self {
-        Self { text, doubt: None }
+        Self {
+            text,
+            doubt: None,
+            refusal: None,
+        }
     }
 }
 
@@ -61,6 +68,8 @@ pub struct Request {
     pub user: String,
     /// The beginning of the answer, put into the model's mouth.
     pub answer_start: String,
+    /// What the model was taught to answer where there is nothing to say. It may not, but tells how likely it was to.
+    pub refusal: Option<String>,
     pub max_tokens: usize,
     pub sampling: Sampling,
 }
@@ -113,6 +122,8 @@ pub fn summarize(
     )?;
     let spoken = language(&sentences);
     let mut summary = boundaries(&transcript, &sentences, &chapters, spoken);
+    // From here on it is read and quoted as one would write it down.
+    let sentences = fluent(sentences, spoken);
     let Some((llm, provenance)) = &models.writer else {
         return Ok(summary);
     };
@@ -159,6 +170,18 @@ pub fn summarize(
 fn language(sentences: &[Sentence]) -> Option<Language> {
     let texts = sentences.iter().map(|sentence| sentence.text.as_str());
     Language::detect(&texts.collect::<Vec<_>>().join(" "))
+}
+
+/// The same sentences without disfluencies, where those are known.
+fn fluent(sentences: Vec<Sentence>, spoken: Option<Language>) -> Vec<Sentence> {
+    if spoken != Some(Language::ENGLISH) {
+        return sentences;
+    }
+    let fluent = |sentence: Sentence| Sentence {
+        text: without_disfluencies(&sentence.text),
+        ..sentence
+    };
+    sentences.into_iter().map(fluent).collect()
 }
 
 fn embed(

@@ -296,22 +296,23 @@ impl<'a> Writer<'a> {
         for (readings, texts) in readings.into_iter().zip(texts) {
             let mut texts = texts
                 .into_iter()
-                .map(|answer| (ground::claims(&answer.text), answer.doubt));
+                .map(|answer| (ground::claims(&answer.text), answer));
             let mut own = Vec::new();
             for (reading, count) in readings {
                 own.extend(
                     texts
                         .by_ref()
                         .take(count)
-                        .map(|(claims, doubt)| (reading.clone(), claims, doubt)),
+                        .map(|(claims, answer)| (reading.clone(), claims, answer)),
                 );
             }
             answers.push(own);
         }
         self.learn(answers.iter().flatten().flat_map(|(_, claims, _)| claims))?;
-        let answer = |(reading, claims, doubt): (Reading, Vec<String>, Option<f32>)| Answer {
+        let answer = |(reading, claims, written): (Reading, Vec<String>, Written)| Answer {
             reading,
-            doubt,
+            doubt: written.doubt,
+            refusal: written.refusal.unwrap_or(0.),
             claims: claims
                 .into_iter()
                 .map(|text| Claim {

@@ -27,6 +27,7 @@ fn request(user: &str, sampling: Sampling) -> Request {
         system: None,
         user: user.into(),
         answer_start: String::new(),
+        refusal: None,
         max_tokens: 24,
         sampling,
     }

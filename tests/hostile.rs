@@ -172,7 +172,7 @@ fn a_chapter_that_cannot_be_written_is_quoted_and_the_others_are_written() {
 #[test]
 fn what_fails_again_when_it_is_tried_once_more_is_quoted() {
     // Long enough that quotes are left for a second attempt.
-    let long = format!("{}{}", TALK.repeat(5), TALK.replace("Ann", "Zoe").repeat(5));
+    let long = format!("{}{}", TALK.repeat(9), TALK.replace("Ann", "Zoe").repeat(9));
     let llm =
         answers(
             |request| match request.user.contains("Zoe") || request.user.contains("Bob") {

@@ -45,6 +45,7 @@ fn request(user: String) -> Request {
         system: None,
         user,
         answer_start: String::new(),
+        refusal: None,
         max_tokens: 8,
         sampling: Sampling::greedy(),
     }

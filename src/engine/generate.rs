@@ -28,6 +28,8 @@ pub struct Text {
     pub ids: Vec<u32>,
     /// How undecided the model was; see [`Sampler::doubt`]. `None` where beams were searched.
     pub doubt: Option<f32>,
+    /// How likely it was to say nothing; see [`Sampler::refusal`].
+    pub refusal: Option<f32>,
 }
 
 /// How much cache may live at once, in bytes.
@@ -137,10 +139,12 @@ impl<'a> Search<'a> {
             Self::One { text, sampler, .. } => Text {
                 ids: text,
                 doubt: sampler.doubt(),
+                refusal: sampler.refusal(),
             },
             Self::Beams(search) => Text {
                 ids: search.into_text(),
                 doubt: None,
+                refusal: None,
             },
         }
     }

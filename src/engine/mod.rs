@@ -34,6 +34,7 @@ use self::batch::Model;
 use self::checkpoint::Checkpoint;
 use self::generate::Row;
 use self::generation::GenerationConfig;
+use self::sampler::Sampling;
 use self::template::{ChatTemplate, Message};
 use self::tokenizer::Tokenizer;
 use crate::summarize::{Llm, Request, Written};
@@ -114,6 +115,15 @@ impl Engine {
         Ok(ids)
     }
 
+    /// The token an answer begins with that says this.
+    fn first_token(&self, text: Option<&str>) -> Result<Option<u32>> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let ids = self.known(self.tokenizer.encode(text)?)?;
+        Ok(ids.first().copied())
+    }
+
     /// Ids that are all in the weights' vocabulary, or an error.
     fn known(&self, ids: Vec<u32>) -> Result<Vec<u32>> {
         let unknown = ids.iter().find(|id| **id as usize >= self.vocab);
@@ -184,7 +194,10 @@ impl Llm for Engine {
             rows.push(Row {
                 prompt,
                 max_tokens: request.max_tokens,
-                sampling: request.sampling,
+                sampling: Sampling {
+                    refusal: self.first_token(request.refusal.as_deref())?,
+                    ..request.sampling
+                },
             });
         }
         generate::generate_with(&*self.model, &rows, &self.generation, progress)?
@@ -193,6 +206,7 @@ impl Llm for Engine {
                 Ok(Written {
                     text: self.clean(&self.tokenizer.decode(&text.ids)?),
                     doubt: text.doubt,
+                    refusal: text.refusal,
                 })
             })
             .collect()

@@ -18,6 +18,8 @@ pub struct Sampling {
     /// is drawn towards the words it was given stays with them. 0 is off.
     pub copy_bias: f32,
     pub seed: u64,
+    /// The token with which the answer that there is nothing to say begins. None begins with it; see [`Sampler::refusal`].
+    pub refusal: Option<u32>,
 }
 
 impl Sampling {
@@ -29,6 +31,7 @@ impl Sampling {
             no_repeat_ngram: 0,
             copy_bias: 0.,
             seed: 0,
+            refusal: None,
         }
     }
 }
@@ -107,6 +110,7 @@ pub struct Sampler {
     /// Of the tokens picked so far: the sum of the entropies of what they were picked from, and how many.
     entropy: f32,
     picked: usize,
+    refusal: Option<f32>,
 }
 
 impl Sampler {
@@ -126,6 +130,7 @@ impl Sampler {
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
             entropy: 0.,
             picked: 0,
+            refusal: None,
         }
     }
 
@@ -135,10 +140,19 @@ impl Sampler {
         (self.picked > 0).then(|| self.entropy / self.picked as f32)
     }
 
+    /// How likely the model was to answer that there is nothing to say; `None` where that is not known.
+    pub fn refusal(&self) -> Option<f32> {
+        self.refusal
+    }
+
     /// The next token after `written`. `logits` is changed in place.
     pub fn next(&mut self, logits: &mut [f32], written: &[u32]) -> u32 {
         self.entropy += entropy(logits);
         self.picked += 1;
+        if let Some(id) = self.sampling.refusal.filter(|_| written.is_empty()) {
+            self.refusal = Some(probability(logits, id));
+            logits[id as usize] = f32::NEG_INFINITY;
+        }
         for id in &self.given {
             logits[*id as usize] += self.sampling.copy_bias;
         }
@@ -185,6 +199,13 @@ impl Sampler {
         }
         likely[0].1
     }
+}
+
+/// Of a token in the distribution that logits stand for.
+fn probability(logits: &[f32], id: u32) -> f32 {
+    let best = logits[argmax(logits) as usize];
+    let total = logits.iter().map(|logit| (logit - best).exp()).sum::<f32>();
+    (logits[id as usize] - best).exp() / total
 }
 
 /// Of the distribution that logits stand for, in nats.
@@ -257,6 +278,7 @@ mod tests {
             no_repeat_ngram: 0,
             copy_bias: 0.,
             seed,
+            refusal: None,
         }
     }
 
@@ -289,6 +311,24 @@ mod tests {
         assert!((sampler.doubt().unwrap() - 4f32.ln()).abs() < 1e-6);
         sampler.next(&mut [90., 0., 0., f32::NEG_INFINITY], &[0]);
         assert!((sampler.doubt().unwrap() - 2f32.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_refusal_is_told_but_not_picked() {
+        let sampling = Sampling {
+            refusal: Some(1),
+            ..Sampling::greedy()
+        };
+        let mut sampler = sampler(sampling, &[]);
+        assert_eq!(sampler.refusal(), None);
+        assert_eq!(
+            sampler.next(&mut [0., 3f32.ln(), f32::NEG_INFINITY], &[]),
+            0
+        );
+        assert!((sampler.refusal().unwrap() - 0.75).abs() < 1e-6);
+        // Further on it is a token like others.
+        assert_eq!(sampler.next(&mut [0., 9., 0.], &[0]), 1);
+        assert!((sampler.refusal().unwrap() - 0.75).abs() < 1e-6);
     }
 
     #[test]

@@ -142,6 +142,7 @@ fn plain(sentences: &[Sentence], llm: &dyn Llm) -> Result<String> {
         system: Some(question.clone()),
         user: source,
         answer_start: String::new(),
+        refusal: None,
         max_tokens: style.answer,
         sampling: Sampling::greedy(),
     };
