@@ -388,7 +388,7 @@ fn choose_title(passage: &Passage, candidates: &[Candidate], taken: &[String]) -
     title::unique(fallback, taken)
 }
 
-/// Sentences quoted as they were said, by whom: `Guest: “It fell. … Nobody was hurt.”`
+/// Sentences as they were said ([`without_disfluencies`]), by whom: `Guest: “It fell. … Nobody was hurt.”`
 pub fn quote(sentences: &[Sentence], chosen: &[usize]) -> String {
     let mut quotes = Vec::<(Option<&str>, String)>::new();
     for (k, &i) in chosen.iter().enumerate() {
