@@ -27,7 +27,7 @@ const SECOND: f32 = 0.1;
 /// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
 const VARIETY: f32 = 0.4;
 /// What it counts for choosing a report that it can be trusted, against that it is to the point.
-const TRUST: f32 = 0.6;
+const TRUST: f32 = 0.45;
 /// What a report loses of its worth that the model would rather not have written, against one that it wanted to.
 const REFUSED: f32 = 0.15;
 /// That somebody asks something says less than what is answered, by this factor.
