@@ -15,7 +15,8 @@ Needs torch, transformers, peft and gguf. The result depends on their versions a
 seeded.
 
     python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --out first
-    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --from first --out models/adapters/smollm2-135m
+    python scripts/train_adapter.py --data FOLDER --model SmolLM2-135M-Instruct.Q4_1.gguf --from first --epochs 1 --rate 3e-4 \\
+        --out models/adapters/smollm2-135m
 """
 
 import argparse
