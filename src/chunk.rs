@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::chapters::embed::{Embedding, cosine};
-use crate::transcript::Sentence;
+use crate::transcript::{Sentence, has_stop};
+use crate::trust::misleads;
 use crate::words::{is_first_or_second_person, points_back, without_conjunction};
 
 /// A run of sentences with their embeddings: a chapter, or the whole document.
@@ -28,6 +29,9 @@ const ASIDE: f32 = 0.12;
 
 /// A quote that points back at something not quoted is hard to understand.
 const POINTS_BACK: f32 = 0.08;
+
+/// A sentence without a stop was broken off, where others have one: of 171 reports of such 97 were false, and 19 good.
+const UNFINISHED: f32 = 0.12;
 
 /// Sentences outside these lengths, in words, tell little or too much at once.
 const QUOTABLE: Range<usize> = 7..41;
@@ -125,15 +129,15 @@ impl<'a> Passage<'a> {
     }
 
     /// Quotes around the most central sentences, the best first: `count` of them after the first `skipped`. None overlaps
-    /// another, and none asks: what is asked is seldom reported truly ([`crate::trust::is_amiss`]).
+    /// another, and none [`misleads`].
     pub fn central_quotes(&self, count: usize, skipped: usize) -> Vec<Range<usize>> {
         let wanted = skipped.saturating_add(count);
         let mut quotes = Vec::<Range<usize>>::new();
         self.central(
-            |i| self.centrality(i) - self.odd_length(i),
+            |i| self.centrality(i) - self.odd_length(i) - self.unfinished(i),
             |i| {
                 let quote = self.quote_around(i);
-                let free = !is_question(&self.sentences[i].text)
+                let free = !misleads(&self.sentences[i].text)
                     && quotes
                         .iter()
                         .all(|other| other.end <= quote.start || quote.end <= other.start);
@@ -185,7 +189,7 @@ impl<'a> Passage<'a> {
         quote.len() < QUOTE_SENTENCES
             && [i, quote.start]
                 .iter()
-                .all(|&k| !is_question(&self.sentences[k].text))
+                .all(|&k| !misleads(&self.sentences[k].text))
             && self.sentences[i].speaker == self.sentences[quote.start].speaker
             && self.words(quote.clone()) + self.words(i..i + 1) <= LONGEST_JOINED
     }
@@ -269,6 +273,11 @@ impl<'a> Passage<'a> {
         let fits = REPORTABLE.contains(&self.words(i..i + 1))
             && self.sentences[i].text.len() <= LONGEST_REPORTED;
         if fits { 0. } else { 1. }
+    }
+
+    fn unfinished(&self, i: usize) -> f32 {
+        let ends = has_stop(&self.sentences[i].text);
+        if ends { 0. } else { UNFINISHED }
     }
 
     /// The same for a sentence that will stand for itself, in its speaker's words.

@@ -11,6 +11,7 @@ use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::language::Language;
 use crate::reading::Reading;
+use crate::roles::with_article;
 use crate::said::Source;
 use crate::transcript::{has_stop, split};
 use crate::trust::{self, Signs, asks};
@@ -202,7 +203,10 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
                 continue;
             }
             kept.push(Held {
-                claim: claim.clone(),
+                claim: Claim {
+                    text: with_article(&claim.text, speaker.filter(|_| rules.quotes)),
+                    ..claim.clone()
+                },
                 evidence: match (rules.quotes, &answer.reading[..]) {
                     (true, [first, .., last]) => *first..last + 1,
                     _ => nearest..nearest + 1,

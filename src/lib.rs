@@ -33,6 +33,7 @@ pub mod reading;
 pub mod registry;
 pub mod render;
 pub mod repo;
+pub mod roles;
 pub mod said;
 pub mod summarize;
 pub mod summary;

@@ -24,6 +24,8 @@ pub struct Told {
     pub evidence: Evidence,
     /// Counts the chapters from 0.
     pub chapter: usize,
+    /// Whether it is a quotation.
+    pub quoted: bool,
 }
 
 /// What is said of the whole.
@@ -46,8 +48,10 @@ impl Parts {
 const KEY_POINTS: usize = 5;
 const LEAST_CHAPTERS: usize = 5;
 
-/// Sentences of the summary, and the fewest chapters of which two can stand for the whole.
+/// Sentences of the beginning, and of chapters, in a summary of the whole; of both together; and the fewest chapters that can stand for the
+/// whole.
 const SENTENCES: usize = 2;
+const SUMMARY: usize = 3;
 const CHAPTERS_OF_SUMMARY: usize = 3;
 
 /// A summary of the whole, and its key points: from the parts that are most central to all of them.
@@ -60,7 +64,7 @@ pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Whole {
     };
     let (summary, evidence, used) = match written(&passage, parts, writer) {
         Some((summary, evidence)) => (summary, evidence, Vec::new()),
-        None => compiled(document, &passage, parts),
+        None => compiled(document, &passage, parts, writer),
     };
     Whole {
         summary,
@@ -80,35 +84,57 @@ fn written(passage: &Passage, parts: &Parts, writer: &Writer) -> Option<(String,
     Some((texts.collect::<Vec<_>>().join(" "), evidence.collect()))
 }
 
-/// The summary without a model that can sum up chapters: what is said of it at the beginning, quoted, or else what chapters say that are
-/// central to the whole; what carries it; and the parts that were taken.
+/// The summary without a model that can sum up chapters: what is said of it at the beginning, and what chapters say that is central to the
+/// whole; what carries it; and the parts that were taken. Of few chapters, or where they are all quoted, quotations.
 fn compiled(
     document: &Passage,
     passage: &Passage,
     parts: &Parts,
+    writer: &Writer,
 ) -> (String, Vec<Evidence>, Vec<usize>) {
     let opening = opening(document, SENTENCES);
     let chapters = parts.told.last().map_or(0, |told| told.chapter + 1);
-    if opening.is_empty() && chapters >= CHAPTERS_OF_SUMMARY {
-        let mut taken = HashSet::new();
-        let used = passage.central_where(SENTENCES, |i| taken.insert(parts.told[i].chapter));
-        let told = used.iter().map(|&i| &parts.told[i]);
-        let texts = told.clone().map(|told| told.text.as_str());
-        let evidence = told.map(|told| told.evidence.clone()).collect();
-        return (texts.collect::<Vec<_>>().join(" "), evidence, used);
-    }
-    let quoted = match opening.is_empty() {
-        true => document.quotes(SENTENCES),
-        false => opening,
+    let left = match chapters < CHAPTERS_OF_SUMMARY {
+        true => 0,
+        false => SUMMARY.saturating_sub(opening.len()).min(SENTENCES),
     };
-    let evidence = quoted
+    let mut taken = HashSet::new();
+    let used = passage.central_where(left, |i| {
+        let told = &parts.told[i];
+        // What was said of the whole is not said again, and quotations of chapters do not sum up anything.
+        let is_new = !opening.contains(&told.evidence.sentence);
+        is_new && !told.quoted && taken.insert(told.chapter)
+    });
+    if opening.is_empty() && used.is_empty() {
+        let (text, evidence) = quotation(document, &document.quotes(SENTENCES));
+        return (text, evidence, used);
+    }
+    let (text, mut evidence) = begun(document, &opening, writer);
+    let mut texts = Vec::from_iter((!text.is_empty()).then_some(text));
+    for told in used.iter().map(|&i| &parts.told[i]) {
+        texts.push(told.text.clone());
+        evidence.push(told.evidence.clone());
+    }
+    (texts.join(" "), evidence, used)
+}
+
+/// What is said at the beginning: a single sentence in a report, if one holds, and quoted else.
+fn begun(document: &Passage, opening: &[usize], writer: &Writer) -> (String, Vec<Evidence>) {
+    if let [one] = opening
+        && let Some(held) = writer.report(document, vec![*one])
+    {
+        let evidence = evidence_of(document.sentences, held.evidence, held.support);
+        return (held.claim.text, vec![evidence]);
+    }
+    quotation(document, opening)
+}
+
+/// Some sentences as they were said, and where.
+fn quotation(document: &Passage, chosen: &[usize]) -> (String, Vec<Evidence>) {
+    let evidence = chosen
         .iter()
         .map(|&i| evidence_of(document.sentences, i..i + 1, 1.));
-    (
-        quote(document.sentences, &quoted),
-        evidence.collect(),
-        Vec::new(),
-    )
+    (quote(document.sentences, chosen), evidence.collect())
 }
 
 /// The parts most central to the whole, one of a chapter, of as many chapters as leave some out; none of those `used` already.

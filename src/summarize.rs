@@ -152,7 +152,7 @@ pub fn summarize(
     for ((chapter, passage), candidates) in
         summary.chapters.iter_mut().zip(&passages).zip(&candidates)
     {
-        let title = choose_title(passage, candidates, &titles);
+        let title = choose_title(passage, candidates, &writer.style, &titles);
         titles.push(title.clone());
         chapter.title = Some(title);
     }
@@ -293,7 +293,7 @@ fn name_topics(
         .iter_mut()
         .flat_map(|chapter| &mut chapter.topics);
     for ((topic, passage), candidates) in topics.zip(&passages).zip(&candidates) {
-        let title = choose_title(passage, candidates, &taken);
+        let title = choose_title(passage, candidates, &writer.style, &taken);
         taken.push(title.clone());
         topic.title = Some(title);
     }
@@ -332,6 +332,7 @@ fn write_summary(
             text: text.clone(),
             evidence: evidence.clone(),
             chapter: place,
+            quoted: false,
         };
         parts.push(told, said, held.claim.embedding.clone());
         chapter.evidence.push(evidence);
@@ -350,6 +351,7 @@ fn write_summary(
             text: quote(passage.sentences, &[i]),
             evidence: evidence.clone(),
             chapter: place,
+            quoted: true,
         };
         parts.push(
             told,
@@ -377,9 +379,14 @@ pub fn evidence_of(sentences: &[Sentence], range: Range<usize>, score: f32) -> E
     }
 }
 
-fn choose_title(passage: &Passage, candidates: &[Candidate], taken: &[String]) -> String {
-    if let Some(candidate) = title::choose(passage, candidates, taken) {
-        return candidate.text;
+fn choose_title(
+    passage: &Passage,
+    candidates: &[Candidate],
+    style: &Style,
+    taken: &[String],
+) -> String {
+    if let Some(title) = title::choose(passage, candidates, style.reports(), taken) {
+        return title;
     }
     let fallback = passage
         .quotes(1)

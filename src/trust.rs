@@ -1,7 +1,7 @@
 //! How far a report of a quote can be trusted: the chance that all it says was said, from what can be counted in both, and from how sure the
 //! model was of its words.
 //!
-//! A logistic regression, fitted by `scripts/fit_trust.py` on 595 reports that the starter wrote of talks and meetings, that had passed
+//! A logistic regression, fitted by `scripts/fit_trust.py` on 2,195 reports that the starter wrote of talks and meetings, that had passed
 //! the other checks, and that were judged by reading (`models/adapters/judged.jsonl`).
 
 use std::collections::HashMap;
@@ -11,33 +11,24 @@ use crate::words::{content, is_first_person, is_reporting, words};
 /// What is counted. The weights of [`WEIGHTS`] stand in the same order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Signs {
-    /// The part of the report's words that the quote has in the same order (longest common subsequence), 0 to 1.
-    pub verbatim: f32,
     /// Cosine of the report and the nearest sentence of the quote.
     pub meaning: f32,
     /// Content words that the report has more often than the quote, at most 2.
     pub repeated: f32,
-    /// 1 where one of both asks and the other does not.
-    pub question: f32,
-    /// 1 where one of both denies and the other does not.
-    pub denial: f32,
-    /// Natural logarithm of the words of the quote: the more it holds, the more a report mixes up.
-    pub length: f32,
-    /// Of ten words of the quote those by which people speak of themselves: what they say of others is more intricate.
-    pub own: f32,
     /// See [`Written::doubt`](crate::summarize::Written::doubt): what a model cannot make sense of it reports hesitantly (mean entropy
     /// tells what is made up, Manakul, Liusie and Gales 2023).
     pub doubt: f32,
 }
 
 /// The mean of those judged, for models that do not tell.
-const USUAL_DOUBT: f32 = 0.59;
+const USUAL_DOUBT: f32 = 0.61;
 
-const WEIGHTS: [f32; 8] = [0.02, 1.73, -1.27, -0.41, -0.01, -0.35, 0.37, -3.72];
-const BIAS: f32 = 2.63;
+const WEIGHTS: [f32; 3] = [1.14, -1.34, -3.51];
+const BIAS: f32 = 1.82;
 
-/// A report below this is not printed. 0.62 of those judged are above, of which 0.83 are true; of all 0.66.
-pub const LEAST: f32 = 0.65;
+/// A report below this is not printed. 0.61 of those judged are above, of which 0.78 are true; of all 0.61. With 0.7 it were 0.85, but summaries are
+/// less to the point then (docs/summaries.md).
+pub const LEAST: f32 = 0.6;
 
 impl Signs {
     /// `meaning` is the cosine. `speaker` counts as said.
@@ -48,10 +39,6 @@ impl Signs {
         meaning: f32,
         doubt: Option<f32>,
     ) -> Self {
-        let (told, said) = (
-            words(report).collect::<Vec<_>>(),
-            words(quote).collect::<Vec<_>>(),
-        );
         let named = speaker
             .map(|name| content(name).collect::<Vec<_>>())
             .unwrap_or_default();
@@ -67,32 +54,16 @@ impl Signs {
             count.saturating_sub(left.get(word).copied().unwrap_or(0).max(1))
         };
         let repeated = again.iter().map(excess).sum::<usize>();
-        let own = said.iter().filter(|word| is_first_person(word)).count();
-        let asked = quote.trim_end().ends_with('?');
         Self {
-            verbatim: common(&told, &said) as f32 / told.len().max(1) as f32,
             meaning,
             repeated: repeated.min(2) as f32,
-            question: f32::from(u8::from(asked != asks(report))),
-            denial: f32::from(u8::from(denies(report) != denies(quote))),
-            length: (said.len().max(1) as f32).ln(),
-            own: 10. * own as f32 / said.len().max(1) as f32,
             doubt: doubt.unwrap_or(USUAL_DOUBT),
         }
     }
 
     /// The chance that the report is true, 0 to 1.
     pub fn trust(&self) -> f32 {
-        let values = [
-            self.verbatim,
-            self.meaning,
-            self.repeated,
-            self.question,
-            self.denial,
-            self.length,
-            self.own,
-            self.doubt,
-        ];
+        let values = [self.meaning, self.repeated, self.doubt];
         let sum = values
             .iter()
             .zip(WEIGHTS)
@@ -101,9 +72,48 @@ impl Signs {
     }
 }
 
+/// Whether what is said is seldom reported truly: it asks, it repeats what somebody else says, or it supposes something. Of 1,600 reports
+/// judged by reading 82 were of quotes that do, questions apart: 56 were false, 7 good.
+pub fn misleads(said: &str) -> bool {
+    const OTHERS: [&str; 4] = ["you", "he", "she", "they"];
+    const SAY: [&str; 7] = [
+        "said",
+        "say",
+        "says",
+        "saying",
+        "mentioned",
+        "asked",
+        "told",
+    ];
+    const SUPPOSE: [&str; 7] = [
+        "suppose",
+        "supposing",
+        "imagine",
+        "pretend",
+        "assume",
+        "assumes",
+        "assuming",
+    ];
+    let words = words(&said.replace('’', "'")).collect::<Vec<_>>();
+    let pair = |pair: &[String]| match [pair[0].as_str(), pair[1].as_str()] {
+        ["your", "point"] | ["let's" | "let", "say"] | ["what", "if"] => true,
+        [who, does] => OTHERS.contains(&who) && SAY.contains(&does),
+    };
+    // Who asks and who answers, where a transcript has no names.
+    let label = |token: &str| ["Q", "A", "Q:", "A:"].contains(&token);
+    let tokens = said.split_whitespace().collect::<Vec<_>>();
+    let is_labelled = tokens
+        .windows(2)
+        .any(|pair| label(pair[0]) && (pair[0].ends_with(':') || ["-", "–"].contains(&pair[1])));
+    said.contains(['?', '？', '"', '“', '”', '„', '«', '»'])
+        || words.windows(2).any(pair)
+        || words.iter().any(|word| SUPPOSE.contains(&word.as_str()))
+        || is_labelled
+}
+
 /// Whether a report shows a fault of those that are nearly always false (of 1,050 reports judged by reading 99 had one: 77 were false, 4 good):
 /// a reason or an opposition that is not in the quote, a group that nobody speaks for, words twice in a row, more words
-/// than the quote has; whether the quote has a question, which is seldom told from an answer; or whether the report leaves out a condition or joins
+/// than the quote has; whether the quote [`misleads`]; or whether the report leaves out a condition or joins
 /// with a "which" what is not so joined there (of 645 others 50 did: 34 were false, 4 good).
 pub fn is_amiss(report: &str, quote: &str) -> bool {
     const REASONS: [&str; 3] = ["because", "since", "therefore"];
@@ -124,7 +134,7 @@ pub fn is_amiss(report: &str, quote: &str) -> bool {
             && !["that", "had"].contains(&pair[0].as_str())
             && !pair[0].chars().all(|c| c.is_ascii_digit())
     };
-    quote.contains('?')
+    misleads(quote)
         || tells(&REASONS) && !says(&REASONS) && !says(&["so", "cause"])
         || tells(&["but"]) && !says(&OPPOSITIONS)
         || tells(&GROUPS) && !says(&GROUPS) && !speaks_for_itself
@@ -137,37 +147,10 @@ pub fn is_amiss(report: &str, quote: &str) -> bool {
 /// Words of a report that name the speaker and say that something is said.
 const FRAME: usize = 4;
 
-/// Length of the longest common subsequence of two texts, in words.
-fn common(a: &[String], b: &[String]) -> usize {
-    let mut row = vec![0; b.len() + 1];
-    for word in a {
-        let mut corner = 0;
-        for (j, other) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = if word == other {
-                corner + 1
-            } else {
-                above.max(row[j])
-            };
-            corner = above;
-        }
-    }
-    row[b.len()]
-}
-
 /// Whether a report says that somebody asks something.
 pub fn asks(report: &str) -> bool {
     const WORDS: [&str; 5] = ["ask", "asks", "whether", "wonder", "wonders"];
     words(report).any(|word| WORDS.contains(&word.as_str()))
-}
-
-fn denies(text: &str) -> bool {
-    const WORDS: [&str; 11] = [
-        "not", "no", "never", "none", "nothing", "nobody", "cannot", "without", "neither", "nor",
-        "hardly",
-    ];
-    words(&text.replace('’', "'"))
-        .any(|word| WORDS.contains(&word.as_str()) || word.ends_with("n't"))
 }
 
 #[cfg(test)]
@@ -176,35 +159,31 @@ mod tests {
 
     const QUOTE: &str = "The rope broke, but nobody was hurt. Is that not lucky?";
 
-    fn signs(report: &str) -> Signs {
-        Signs::of(report, QUOTE, Some("Ann"), 0.8, None)
+    #[test]
+    fn words_told_more_often_than_said_are_counted() {
+        let repeated = |report| Signs::of(report, QUOTE, Some("Ann"), 0.8, None).repeated;
+        assert_eq!(repeated("Ann says that the rope broke."), 0.);
+        assert_eq!(repeated("Ann says that the rope broke the rope."), 1.);
+        assert_eq!(repeated("The rope broke the rope that broke the rope."), 2.);
     }
 
     #[test]
-    fn signs_are_counted() {
-        let near = signs("Ann asks whether it is lucky that the rope broke.");
-        assert_eq!((near.question, near.denial, near.repeated), (0., 1., 0.));
-        assert_eq!((near.length, near.own), (11f32.ln(), 0.));
-        let turned = signs("Ann says that the rope broke the rope.");
-        assert_eq!((turned.question, turned.repeated), (1., 1.));
-        assert_eq!(signs("The rope broke.").verbatim, 1.);
-        assert_eq!(signs("Rope the.").verbatim, 0.5);
-        let own = Signs::of(
-            "Ann saw our rope.",
-            "I saw our rope break.",
-            None,
-            0.8,
-            None,
-        );
-        assert_eq!(own.own, 4.);
-        let denied = Signs::of(
-            "The rope did not break.",
-            "The rope broke.",
-            None,
-            0.8,
-            None,
-        );
-        assert_eq!(denied.denial, 1.);
+    fn what_is_seldom_reported_truly_misleads() {
+        for said in [
+            "Is the rope old?",
+            "You said that the rope is old.",
+            "As to your point, the rope is old.",
+            "It is like “hey, the rope is old”.",
+            "Suppose the rope is old.",
+            "Let’s say the rope is old.",
+            "A - The rope is old.",
+            "Q: The rope is old.",
+        ] {
+            assert!(misleads(said), "{said}");
+        }
+        for said in ["I say the rope is old.", "A rope is old."] {
+            assert!(!misleads(said), "{said}");
+        }
     }
 
     #[test]
@@ -281,13 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_to_the_quote_is_trusted_more() {
+    fn what_is_told_without_doubt_and_near_to_the_quote_is_trusted_more() {
         let trust =
-            |report, meaning| Signs::of(report, "The rope broke.", None, meaning, None).trust();
-        let near = trust("The rope broke.", 0.95);
+            |report, meaning, doubt| Signs::of(report, QUOTE, None, meaning, Some(doubt)).trust();
+        let near = trust("The rope broke.", 0.95, 0.2);
         assert!(near > LEAST);
-        assert!(near > trust("The rope broke.", 0.5));
-        assert!(near > trust("Broken ropes were the reason.", 0.95));
-        assert!(near > trust("The rope did not break.", 0.95));
+        assert!(near > trust("The rope broke.", 0.5, 0.2));
+        assert!(near > trust("The rope broke the rope.", 0.95, 0.2));
+        assert!(trust("The rope broke.", 0.95, 1.5) < LEAST);
     }
 }

@@ -71,7 +71,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Summaries of all chapters. One without two sentences that hold is tried once more.
+    /// Summaries of all chapters. One without two sentences that hold is tried again.
     pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
         let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
         let mut open = (0..passages.len()).collect::<Vec<_>>();
@@ -139,7 +139,7 @@ impl<'a> Writer<'a> {
         let source = self.style.source(parts.sentences, &reading);
         let requests = self
             .style
-            .overviews(&source, &self.samplings(OVERVIEW, SHORT_DRAWS));
+            .overviews(&source, &self.samplings(OVERVIEW, OVERVIEW_DRAWS));
         if requests.is_empty() {
             return None;
         }
@@ -165,6 +165,23 @@ impl<'a> Writer<'a> {
         held.filter(|held| held.len() == ground::SENTENCES)
     }
 
+    /// A report of some sentences, where quotes are reported and one of these holds.
+    pub fn report(&self, passage: &Passage, quote: Reading) -> Option<Held> {
+        if !self.style.reports() || quote.is_empty() {
+            return None;
+        }
+        let source = self.style.source(passage.sentences, &quote);
+        let requests = self
+            .style
+            .summaries(&source, &self.samplings(OPENING, OVERVIEW_DRAWS));
+        // A failure here loses nothing: it is quoted then.
+        let answers = self.read("Overview", vec![vec![(quote, requests)]]);
+        let answers = answers.unwrap_or_default().into_iter().next()?;
+        ground::choose(passage, &answers, self.rules)?
+            .into_iter()
+            .next()
+    }
+
     /// What may become the titles of chapters: what the model makes of their summaries or sentences, and their own phrases.
     pub fn titles(
         &self,
@@ -172,37 +189,31 @@ impl<'a> Writer<'a> {
         summaries: &[String],
     ) -> Result<Vec<Vec<Candidate>>> {
         let written = match self.style.title_material {
-            0 => self.written(passages, summaries, |place| summaries[place].clone()),
+            0 => {
+                let shown = |place: usize| vec![summaries[place].clone()];
+                self.written(passages, summaries, shown)
+            }
+            // Of less text, and of other text, it makes other titles.
             budget => {
                 let lines = |place: usize, budget| self.lines(&passages[place], budget);
-                let mut written = self.written(passages, summaries, |place| lines(place, budget));
-                // Of less text it makes another title, where none of the whole can be taken.
-                let open = |place: &usize| written[*place].is_empty();
-                let open = (0..passages.len()).filter(open).collect::<Vec<_>>();
-                let again = open.iter().map(|&place| &passages[place]);
-                let texts = open.iter().map(|&place| summaries[place].clone());
-                let more = self.written(again, &texts.collect::<Vec<_>>(), |k| {
-                    lines(open[k], budget / 2)
-                });
-                for (place, titles) in open.into_iter().zip(more) {
-                    written[place] = titles;
-                }
-                written
+                let shown = |place: usize| {
+                    let summary = summaries[place].clone();
+                    vec![lines(place, budget), lines(place, budget / 2), summary]
+                };
+                self.written(passages, summaries, shown)
             }
         };
-        let candidate = |text, form, worth| Candidate {
+        let phrase = |(text, worth)| Candidate {
             text,
             embedding: Embedding::new(),
-            form,
+            form: Form::Phrase,
+            doubt: None,
+            share: 0.,
             worth,
         };
-        let candidates = |(passage, written): (&Passage, Vec<String>)| {
-            let written = written.into_iter();
-            let phrases = phrase::phrases(passage).into_iter();
-            written
-                .map(|text| candidate(text, Form::Written, 0.))
-                .chain(phrases.map(|(text, worth)| candidate(text, Form::Phrase, worth)))
-                .collect::<Vec<_>>()
+        let candidates = |(passage, written): (&Passage, Vec<Candidate>)| {
+            let phrases = phrase::phrases(passage).into_iter().map(phrase);
+            written.into_iter().chain(phrases).collect::<Vec<_>>()
         };
         let mut titles = passages
             .iter()
@@ -216,29 +227,31 @@ impl<'a> Writer<'a> {
         Ok(titles)
     }
 
-    /// What the model writes as titles that can be taken, per passage, where it is shown what `shown` gives for the passage's place.
-    fn written<'p>(
+    /// What the model writes as titles that can be taken, per passage, where it is shown each of what `shown` gives for the passage's place.
+    fn written(
         &self,
-        passages: impl IntoIterator<Item = &'p Passage<'p>>,
+        passages: &[Passage],
         summaries: &[String],
-        shown: impl Fn(usize) -> String,
-    ) -> Vec<Vec<String>> {
+        shown: impl Fn(usize) -> Vec<String>,
+    ) -> Vec<Vec<Candidate>> {
         let request = |place: usize| {
-            let samplings = self.samplings(place, SHORT_DRAWS);
-            self.style.titles(&shown(place), &samplings)
+            let samplings = self.title_samplings(place);
+            let ask = |text: &String| self.style.titles(text, &samplings);
+            shown(place).iter().flat_map(ask).collect::<Vec<_>>()
         };
         let groups = (0..summaries.len()).map(request).collect::<Vec<_>>();
         // A failure here loses nothing: there are always phrases.
         let answers = self.ask("Titles", &groups).unwrap_or_default();
         let answers = answers.into_iter().chain(std::iter::repeat(Vec::new()));
         let small = self.style.reports();
-        let fitting = passages.into_iter().zip(summaries).zip(answers);
+        let fitting = passages.iter().zip(summaries).zip(answers);
         let tidied = fitting.map(|((passage, summary), answers)| {
             let source = Source::of(passage).and(split(summary).into_iter());
-            let answers = answers.iter();
-            answers
-                .filter_map(|answer| title::tidy(&answer.text, &source, small))
-                .collect()
+            let tidy = |answer: &Written| {
+                let text = title::tidy(&answer.text, &source, small)?;
+                Some((text, answer.doubt))
+            };
+            title::written(answers.iter().filter_map(tidy), answers.len())
         });
         tidied.collect()
     }
@@ -271,6 +284,21 @@ impl<'a> Writer<'a> {
         let Options {
             seed, temperature, ..
         } = *self.options;
+        self.style.samplings(seed, place, temperature, draws)
+    }
+
+    /// Titles are short, and the best is chosen: many cost little, and they had better differ.
+    fn title_samplings(&self, place: usize) -> Vec<Sampling> {
+        let Options {
+            seed,
+            temperature,
+            effort,
+            ..
+        } = *self.options;
+        let (draws, temperature) = match (effort, temperature > 0.) {
+            (Effort::Fast, _) | (_, false) => (0, 0.),
+            _ => (TITLE_DRAWS, temperature.max(TITLE_TEMPERATURE)),
+        };
         self.style.samplings(seed, place, temperature, draws)
     }
 
@@ -392,14 +420,19 @@ impl<'a> Writer<'a> {
 }
 
 /// How often a chapter is tried before it is quoted.
-const ATTEMPTS: usize = 2;
+const ATTEMPTS: usize = 3;
 
 /// Places from which draws take their seeds: chapters count from 0, tried again from here.
 const RETRIED: usize = 1 << 24;
 const OVERVIEW: usize = u16::MAX as usize;
+const OPENING: usize = OVERVIEW - 1;
 
-/// Draws for titles, and for the one summary of the whole.
-const SHORT_DRAWS: u64 = 4;
+/// Draws for what is said of the whole.
+const OVERVIEW_DRAWS: u64 = 4;
+
+/// Draws for a title, and the least temperature of them.
+const TITLE_DRAWS: u64 = 6;
+const TITLE_TEMPERATURE: f32 = 0.8;
 
 /// Room for a chat template's own tokens.
 const TEMPLATE_TOKENS: usize = 64;

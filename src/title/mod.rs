@@ -1,11 +1,14 @@
-//! Titles: what the model proposes, beside phrases from the text itself; the one nearest to what the chapter is about wins.
+//! Titles: what the model proposes, beside phrases from the text itself; of those the one that is best by its [`signs`].
+
+pub mod signs;
 
 use std::collections::HashSet;
 
-use crate::chapters::embed::{Embedding, cosine};
+use self::signs::Signs;
+use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
 use crate::said::Source;
-use crate::words::{capitalize, is_first_or_second_person, is_stopword, stem, words};
+use crate::words::{capitalize, content, is_first_or_second_person, is_stopword, stem, words};
 
 /// Longest title, in characters.
 pub const LONGEST: usize = 70;
@@ -13,13 +16,12 @@ pub const LONGEST: usize = 70;
 /// Room left for a number that tells two titles apart.
 const NUMBER: usize = 5;
 
-/// A title that is a mere phrase from the text must be this much nearer to the chapter than one the model wrote.
-const WRITTEN: f32 = 0.25;
-
 /// The part of a written title's content words that occur in the chapter, at least; names and numbers must all. A small model
 /// has no good words of its own, but for what begins a title: "Saving the custom house clock".
 const SAID: f32 = 0.7;
 const SAID_BY_SMALL: f32 = 1.;
+/// Of eight titles of a small model with a single one none was good.
+const SMALL_SAYS: usize = 2;
 
 /// A proposal for a title.
 #[derive(Debug, Clone)]
@@ -27,6 +29,10 @@ pub struct Candidate {
     pub text: String,
     pub embedding: Embedding,
     pub form: Form,
+    /// How undecided the model was, in the mean of its answers that are this one; see [`Written::doubt`](crate::summarize::Written::doubt).
+    pub doubt: Option<f32>,
+    /// The part of its answers that are.
+    pub share: f32,
     /// From 0 to 1: how much of the chapter's own vocabulary a phrase is made of.
     pub worth: f32,
 }
@@ -38,8 +44,6 @@ pub enum Form {
     Written,
     /// It occurs in the text.
     Phrase,
-    /// Two phrases of the text.
-    Pair,
 }
 
 /// A model's answer made into a title: one line without quotes, labels and closing stop, whose names and numbers and most other
@@ -63,7 +67,8 @@ pub fn tidy(answer: &str, source: &Source, small: bool) -> Option<String> {
         && !is_first_or_second_person(&text)
         && source.invented(&text).is_none()
         && if small {
-            source.words_supported(behind_verbal_noun(&text)) >= SAID_BY_SMALL
+            let rest = behind_verbal_noun(&text);
+            source.words_supported(rest) >= SAID_BY_SMALL && content(&text).count() >= SMALL_SAYS
         } else {
             source.words_supported(&text) >= SAID
         }
@@ -73,6 +78,39 @@ pub fn tidy(answer: &str, source: &Source, small: bool) -> Option<String> {
         && !ends_open(&text)
         && !is_generic(&text);
     fits.then(|| capitalize(&text))
+}
+
+/// The titles among so many answers of the model, each with its doubt, as candidates: what comes several times is one. Not embedded yet.
+pub fn written(
+    titles: impl Iterator<Item = (String, Option<f32>)>,
+    answers: usize,
+) -> Vec<Candidate> {
+    let mut candidates = Vec::<(Candidate, f32)>::new();
+    for (text, doubt) in titles {
+        match candidates.iter_mut().find(|(other, _)| other.text == text) {
+            Some((other, times)) => {
+                let sum = |mean: f32, new: f32| (mean * *times + new) / (*times + 1.);
+                other.doubt = other.doubt.zip(doubt).map(|(mean, new)| sum(mean, new));
+                *times += 1.;
+            }
+            None => {
+                let candidate = Candidate {
+                    text,
+                    embedding: Embedding::new(),
+                    form: Form::Written,
+                    doubt,
+                    share: 0.,
+                    worth: 0.,
+                };
+                candidates.push((candidate, 1.));
+            }
+        }
+    }
+    let share = |(candidate, times): (Candidate, f32)| Candidate {
+        share: times / answers.max(1) as f32,
+        ..candidate
+    };
+    candidates.into_iter().map(share).collect()
 }
 
 /// What stands behind the verbal noun with which a title begins, if it does.
@@ -120,86 +158,29 @@ fn ends_open(text: &str) -> bool {
     words(text).last().is_none_or(|word| is_stopword(&word))
 }
 
-/// The best candidate that is not like a title already taken.
-pub fn choose(passage: &Passage, candidates: &[Candidate], taken: &[String]) -> Option<Candidate> {
+/// The best candidate that is not like a title already taken. A small model's titles compete with phrases of the text; those of a larger one
+/// go first.
+pub fn choose(
+    passage: &Passage,
+    candidates: &[Candidate],
+    small: bool,
+    taken: &[String],
+) -> Option<String> {
     let stems = |text: &str| words(text).map(|word| stem(&word)).collect::<HashSet<_>>();
     let taken = taken.iter().map(|title| stems(title)).collect::<Vec<_>>();
-    let is_free = |candidate: &Candidate| !taken.contains(&stems(&candidate.text));
-    // Two phrases side by side name no topic; they are for want of a title that somebody wrote.
-    let written = candidates
-        .iter()
-        .any(|c| c.form == Form::Written && is_free(c));
-    let pairs = if written {
-        Vec::new()
-    } else {
-        pairs(passage, candidates)
+    let signs = Signs::new(passage, candidates);
+    let rank = |candidate: &Candidate| {
+        let first = !small && candidate.form == Form::Written;
+        (first, signs.value(candidate))
     };
-    let mut best = candidates
+    let best = candidates
         .iter()
         // A single word is part of a title at most.
         .filter(|candidate| candidate.text.contains(' ') && !is_generic(&candidate.text))
-        .chain(&pairs)
-        .filter(|candidate| is_free(candidate))
-        .max_by(|a, b| score(passage, a).total_cmp(&score(passage, b)))
-        .cloned()?;
-    best.text = capitalize(&best.text);
-    Some(best)
-}
-
-/// Of so many of the best phrases, every two are tried together.
-const PAIRED: usize = 8;
-
-/// Two short phrases in one title: "the striking train and four o'clock bell". Their embedding is the direction of the
-/// sum, which is near that of the joined text, for the encoder's output is a mean over tokens.
-fn pairs(passage: &Passage, candidates: &[Candidate]) -> Vec<Candidate> {
-    let mut phrases = candidates
-        .iter()
-        .filter(|c| c.form == Form::Phrase && !c.text.contains(" and "))
-        .filter(|c| c.text.split_whitespace().count() <= 3 && !is_generic(&c.text))
-        .collect::<Vec<_>>();
-    phrases.sort_by(|a, b| score(passage, b).total_cmp(&score(passage, a)));
-    phrases.truncate(PAIRED);
-    let mut pairs = Vec::new();
-    for (i, a) in phrases.iter().enumerate() {
-        for b in &phrases[i + 1..] {
-            let text = format!("{} and {}", a.text, b.text);
-            if text.chars().count() > LONGEST || repeats(&text) {
-                continue;
-            }
-            let sum = a.embedding.iter().zip(&b.embedding).map(|(x, y)| x + y);
-            let mut embedding = sum.collect::<Vec<_>>();
-            let norm = embedding.iter().map(|x| x * x).sum::<f32>().sqrt();
-            embedding
-                .iter_mut()
-                .for_each(|x| *x /= norm.max(f32::MIN_POSITIVE));
-            pairs.push(Candidate {
-                text,
-                embedding,
-                form: Form::Pair,
-                worth: (a.worth + b.worth) / 2.,
-            });
-        }
-    }
-    pairs
-}
-
-/// What the vocabulary of a phrase counts against its meaning.
-const VOCABULARY: f32 = 0.1;
-
-/// Two phrases must be this much nearer to the chapter than one.
-const PAIR: f32 = 0.08;
-
-/// Two words say less than a title should.
-const SHORT: f32 = 0.04;
-
-fn score(passage: &Passage, candidate: &Candidate) -> f32 {
-    let form = match candidate.form {
-        Form::Written => WRITTEN,
-        Form::Phrase if candidate.text.split_whitespace().count() < 3 => -SHORT,
-        Form::Phrase => 0.,
-        Form::Pair => -PAIR,
-    };
-    cosine(&candidate.embedding, &passage.focus) + form + VOCABULARY * candidate.worth
+        .filter(|candidate| !taken.contains(&stems(&candidate.text)))
+        .map(|candidate| (rank(candidate), candidate))
+        .max_by(|((a, x), _), ((b, y), _)| a.cmp(b).then(x.total_cmp(y)))?;
+    Some(capitalize(&best.1.text))
 }
 
 /// The beginning of a text as a title, cut after a whole word where there is one: for want of anything better.
@@ -235,6 +216,7 @@ pub fn unique(title: String, taken: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::Sentence;
 
     fn source() -> Source {
         Source::new(["The rope of the striking weight broke at Marlock."].into_iter())
@@ -287,26 +269,71 @@ mod tests {
         assert_eq!(cut("It fell."), "It fell");
     }
 
+    /// A chapter of one sentence, near to which are the candidates told.
+    fn chosen(candidates: &[Candidate], small: bool, taken: &[String]) -> Option<String> {
+        let sentences = [Sentence {
+            text: "The steel rope fell and the old rope broke.".into(),
+            ..Sentence::default()
+        }];
+        let embeddings = [vec![1., 0.]];
+        choose(
+            &Passage::new(&sentences, &embeddings, 0..1),
+            candidates,
+            small,
+            taken,
+        )
+    }
+
+    fn candidate(text: &str, form: Form, near: f32) -> Candidate {
+        Candidate {
+            text: text.into(),
+            embedding: vec![near, (1. - near * near).sqrt()],
+            form,
+            doubt: None,
+            share: 0.,
+            worth: 0.,
+        }
+    }
+
     #[test]
     fn a_title_is_taken_once() {
-        let passage = Passage {
-            sentences: &[],
-            embeddings: &[],
-            range: 0..0,
-            focus: vec![1., 0.],
-        };
-        let candidate = |text: &str, x: f32| Candidate {
-            text: text.into(),
-            embedding: vec![x, 0.],
-            form: Form::Phrase,
-            worth: 0.,
-        };
         let candidates = [
-            candidate("The rope broke", 0.9),
-            candidate("A steel rope fell", 0.5),
+            candidate("The rope broke", Form::Phrase, 0.9),
+            candidate("A steel rope fell", Form::Phrase, 0.5),
         ];
-        let chosen = choose(&passage, &candidates, &["The Rope Broke".into()]);
-        assert_eq!(chosen.unwrap().text, "A steel rope fell");
-        assert!(choose(&passage, &candidates[..1], &["The rope broke".into()]).is_none());
+        let taken = ["The Rope Broke".into()];
+        assert_eq!(chosen(&candidates, true, &[]).unwrap(), "The rope broke");
+        assert_eq!(
+            chosen(&candidates, true, &taken).unwrap(),
+            "A steel rope fell"
+        );
+        assert!(chosen(&candidates[..1], true, &taken).is_none());
+    }
+
+    #[test]
+    fn phrases_compete_with_what_a_small_model_wrote_only() {
+        let doubtful = Candidate {
+            doubt: Some(4.),
+            ..candidate("The dragon in the tower", Form::Written, 0.1)
+        };
+        let candidates = [candidate("old rope", Form::Phrase, 0.9), doubtful];
+        assert_eq!(chosen(&candidates, true, &[]).unwrap(), "Old rope");
+        let written = chosen(&candidates, false, &[]).unwrap();
+        assert_eq!(written, "The dragon in the tower");
+    }
+
+    #[test]
+    fn what_is_written_several_times_is_one_candidate() {
+        let answers = [
+            ("A rope", Some(0.2)),
+            ("A bell", None),
+            ("A rope", Some(0.4)),
+        ];
+        let answers = answers.map(|(text, doubt)| (text.to_string(), doubt));
+        let candidates = written(answers.into_iter(), 4);
+        let told = candidates.iter().map(|c| (c.text.as_str(), c.share));
+        assert!(told.eq([("A rope", 0.5), ("A bell", 0.25)]));
+        assert!((candidates[0].doubt.unwrap() - 0.3).abs() < 1e-6);
+        assert_eq!(candidates[1].doubt, None);
     }
 }
