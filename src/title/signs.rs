@@ -21,6 +21,10 @@ const WEIGHTS: [f32; COUNT] = [
 /// The doubt of a phrase, which nobody wrote, and of what a model wrote that does not tell: near the mean of those judged.
 const USUAL_DOUBT: f32 = 1.2;
 
+/// What a phrase counts less than by its signs: those judged for the fit are safe choices, and vague ones. Of 36 chapters of other recordings for which
+/// this matters the title was good for 16 with it and for 8 without, wrong for 6 with and without.
+const PHRASE: f32 = 0.2;
+
 /// What a chapter says, as proposals for its title are compared with it.
 pub struct Signs<'a> {
     passage: &'a Passage<'a>,
@@ -90,11 +94,11 @@ impl<'a> Signs<'a> {
 
     /// How good a proposal is, beside others for the same chapter: by itself the number means nothing.
     pub fn value(&self, candidate: &Candidate) -> f32 {
-        let signs = self.of(candidate);
-        signs
-            .iter()
-            .zip(WEIGHTS)
-            .map(|(sign, weight)| sign * weight)
-            .sum()
+        let signs = self.of(candidate).into_iter().zip(WEIGHTS);
+        let value = signs.map(|(sign, weight)| sign * weight).sum::<f32>();
+        match candidate.form {
+            Form::Written => value,
+            Form::Phrase => value - PHRASE,
+        }
     }
 }
