@@ -18,7 +18,7 @@ const WEIGHTS: [f32; COUNT] = [
     0.402, 0.585, -0.195, 0.563, 0.208, -0.085, 0.082, -0.424, 0.29,
 ];
 
-/// The doubt of a phrase, which nobody wrote, and of what a model wrote that does not tell: near the mean of those judged.
+/// The doubt of a phrase, which nobody wrote, and of what a model wrote that does not tell. Of those that the starter wrote the mean is 2.4.
 const USUAL_DOUBT: f32 = 1.2;
 
 /// What a phrase counts less than by its signs: those judged for the fit are safe choices, and vague ones. Of 36 chapters of other recordings for which
