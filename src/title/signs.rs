@@ -102,3 +102,46 @@ impl<'a> Signs<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Sentence;
+
+    #[test]
+    fn signs_are_counted() {
+        let said = ["The old rope broke.", "The rope of steel fell."];
+        let sentences = said.map(|text| Sentence {
+            text: text.into(),
+            ..Sentence::default()
+        });
+        let embeddings = [vec![1., 0.], vec![0., 1.]];
+        let passage = Passage::new(&sentences, &embeddings, 0..2);
+        let candidate = |text: &str, form, embedding, share| Candidate {
+            text: text.into(),
+            embedding,
+            form,
+            doubt: Some(2.),
+            share,
+            worth: 0.5,
+        };
+        let candidates = [
+            candidate("Rope of steel", Form::Written, vec![0., 1.], 0.3),
+            candidate("The old rope", Form::Written, vec![1., 0.], 0.1),
+            candidate("old steel", Form::Phrase, vec![0.6, 0.8], 0.),
+        ];
+        let signs = candidates
+            .iter()
+            .map(|candidate| Signs::new(&passage, &candidates).of(candidate))
+            .collect::<Vec<_>>();
+        let is = |found: [f32; COUNT], wanted: [f32; COUNT]| {
+            let near = |(a, b): (f32, f32)| (a - b).abs() < 1e-5;
+            assert!(found.into_iter().zip(wanted).all(near), "{found:?}");
+        };
+        let once = 2f32.ln();
+        is(signs[0], [1., 0.75, 2., 1., once, 3., 2., 0., 0.5]);
+        is(signs[1], [1., 0.25, 2., 1., once, 3., 2., 0., 0.5]);
+        // No sentence has both words.
+        is(signs[2], [0.5, 0.75, 2., 0.8, once, 2., 2., 1., 0.5]);
+    }
+}
