@@ -125,6 +125,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    fn reports_english(&self) -> bool {
+        let is_english = |(wanted, _)| wanted == Language::ENGLISH;
+        self.quotes && self.language.is_none_or(is_english)
+    }
+
     /// Whether names cannot be told from other words that the source need not have.
     fn nouns_are_capitalized(&self) -> bool {
         let wanted = self.language.map(|(wanted, _)| wanted);
@@ -204,7 +209,7 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
             }
             kept.push(Held {
                 claim: Claim {
-                    text: with_article(&claim.text, speaker.filter(|_| rules.quotes)),
+                    text: with_article(&claim.text, speaker.filter(|_| rules.reports_english())),
                     ..claim.clone()
                 },
                 evidence: match (rules.quotes, &answer.reading[..]) {

@@ -1,4 +1,4 @@
-//! How a report names who speaks: by name, or, where a transcript has a role in its place, with an article: "Guest" becomes "the guest".
+//! How a report names who speaks: by name, or, where a transcript has a role in its place, with an article: "Guest" becomes "the guest". English only.
 
 /// Nouns that stand for a name. "Speaker" is none: where others are named, nobody is "the speaker".
 const ROLES: [&str; 30] = [

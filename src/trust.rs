@@ -96,7 +96,7 @@ pub fn misleads(said: &str) -> bool {
     ];
     let words = words(&said.replace('’', "'")).collect::<Vec<_>>();
     let pair = |pair: &[String]| match [pair[0].as_str(), pair[1].as_str()] {
-        ["your", "point"] | ["let's" | "let", "say"] | ["what", "if"] => true,
+        ["your", "point"] | ["let", "say"] | ["what", "if"] => true,
         [who, does] => OTHERS.contains(&who) && SAY.contains(&does),
     };
     // Who asks and who answers, where a transcript has no names.
