@@ -18,7 +18,7 @@ import numpy as np
 RIDGE = 1e-2  # on the weights of standardised signs
 FOLDS = 10
 WORTH = np.array([0, 0.5, 2])  # of a wrong title, a poor and a good one: what is chosen shall be good rather than not wrong
-SIGNS = ["cover", "agreement", "doubt", "nearest", "rarest", "words", "content", "phrase", "worth"]
+SIGNS = ["cover", "agreement", "doubt", "nearest", "rarest", "words", "content", "phrase", "worth", "surprise"]
 
 
 def main():

@@ -14,7 +14,7 @@ use crate::reading::Reading;
 use crate::roles::with_article;
 use crate::said::Source;
 use crate::transcript::{has_stop, split};
-use crate::trust::{self, Signs, asks};
+use crate::trust::{self, Chances, Signs, asks};
 use crate::words::{is_first_or_second_person, points_back, without_conjunction, words};
 
 /// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
@@ -29,6 +29,8 @@ const SECOND: f32 = 0.1;
 const VARIETY: f32 = 0.4;
 /// What it counts for choosing a report that it can be trusted, against that it is to the point.
 const TRUST: f32 = 0.45;
+/// The same of the chance that it is good, where the model has probes for that: then that counts in the place of trust, length and the wish to say nothing.
+const GOOD: f32 = 0.5;
 /// What a report loses of its worth that the model would rather not have written, against one that it wanted to.
 const REFUSED: f32 = 0.15;
 /// That somebody asks something says less than what is answered, by this factor.
@@ -97,6 +99,8 @@ pub struct Answer {
     pub doubt: Option<f32>,
     /// See [`Written::refusal`](crate::summarize::Written::refusal).
     pub refusal: f32,
+    /// See [`Written::probed`](crate::summarize::Written::probed).
+    pub probed: Vec<f32>,
 }
 
 /// A claim that holds.
@@ -202,8 +206,8 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
             && kept.iter().all(|other| !alike(claim, &other.claim));
         if before_is_kept {
             let relevance = cosine(&claim.embedding, &passage.focus);
-            let trust = trust(passage, answer, claim, support, rules);
-            if trust.is_some_and(|trust| trust < trust::LEAST) {
+            let chances = chances(passage, answer, claim, support, rules);
+            if chances.is_some_and(|chances| !chances.suffice()) {
                 before_is_kept = false;
                 continue;
             }
@@ -217,9 +221,12 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
                     _ => nearest..nearest + 1,
                 },
                 support,
-                worth: match trust {
-                    Some(trust) => {
-                        let told = TRUST * trust + (1. - TRUST) * relevance * says(&claim.text);
+                worth: match chances {
+                    Some(Chances {
+                        good: Some(good), ..
+                    }) => GOOD * good + (1. - GOOD) * relevance,
+                    Some(Chances { truth, .. }) => {
+                        let told = TRUST * truth + (1. - TRUST) * relevance * says(&claim.text);
                         told - REFUSED * answer.refusal
                     }
                     None => 0.5 * support + 0.5 * relevance,
@@ -254,23 +261,25 @@ fn holds(text: &str, source: &Source, speaker: Option<&str>, rules: Rules) -> bo
         && (rules.translates || source.clause_support(text) >= rules.clause_support)
 }
 
-/// How far the report of a quote can be trusted; `None` where something else was read, or is told in another language.
-fn trust(
+/// What the report of a quote is likely to be; `None` where something else was read, or is told in another language.
+fn chances(
     passage: &Passage,
     answer: &Answer,
     claim: &Claim,
     support: f32,
     rules: Rules,
-) -> Option<f32> {
+) -> Option<Chances> {
     let sentences = answer.reading.iter().map(|&i| &passage.sentences[i]);
     let speaker = sentences.clone().next()?.speaker.as_deref();
     let quote = sentences.map(|sentence| sentence.text.as_str());
     let quote = quote.collect::<Vec<_>>().join(" ");
-    let trust = || match trust::is_amiss(&claim.text, &quote) {
-        true => 0.,
-        false => Signs::of(&claim.text, &quote, speaker, support, answer.doubt).trust(),
+    let chances = || match trust::is_amiss(&claim.text, &quote) {
+        true => Chances::NONE,
+        false => {
+            Signs::of(&claim.text, &quote, speaker, support, answer.doubt).chances(&answer.probed)
+        }
     };
-    (rules.quotes && !rules.translates).then(trust)
+    (rules.quotes && !rules.translates).then(chances)
 }
 
 fn alike(a: &Claim, b: &Claim) -> bool {
@@ -352,6 +361,7 @@ mod tests {
             claims: vec![claim.clone()],
             doubt: None,
             refusal: 0.,
+            probed: Vec::new(),
         };
         let answers = [answer(&wrong), answer(&other), answer(&good)];
         let held = choose(&passage, &answers, RULES);
@@ -377,6 +387,7 @@ mod tests {
                 claims: vec![both.clone()],
                 doubt: Some(0.4),
                 refusal: 0.,
+                probed: Vec::new(),
             };
             choose(&passage, &[answer], rules)
         };
@@ -411,6 +422,7 @@ mod tests {
                 }],
                 doubt: Some(0.2),
                 refusal: if i == refused { 0.9 } else { 0.1 },
+                probed: Vec::new(),
             });
             let held = choose(&passage, &answers, rules).unwrap();
             let told = held.iter().map(|held| held.evidence.start);
@@ -430,6 +442,7 @@ mod tests {
                 claims: vec![claim(text, [0.9, 0.43])],
                 doubt: None,
                 refusal: 0.,
+                probed: Vec::new(),
             };
             choose(&passage, &[answer], rules).is_some()
         };

@@ -11,6 +11,7 @@ use crate::engine::sampler::Sampling;
 use crate::registry::Kind;
 use crate::summarize::Request;
 use crate::transcript::Sentence;
+use crate::words::capitalize;
 
 /// How a checkpoint is best asked; the `[prompt]` table of its manifest, or a user's file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -191,6 +192,8 @@ impl Style {
             user: source.into(),
             answer_start: String::new(),
             refusal: Some(self.refusal.clone()).filter(|refusal| !refusal.is_empty()),
+            dictated: None,
+            probe: self.reports().then_some(REPORT_PROBE),
             max_tokens: self.answer,
             sampling: *sampling,
         })
@@ -208,15 +211,39 @@ impl Style {
             user: format!("{}\n\n{text}", self.title),
             answer_start: "Title:".into(),
             refusal: None,
+            dictated: None,
+            probe: None,
             max_tokens: TITLE_TOKENS,
             sampling: *sampling,
         };
         samplings.iter().map(request).collect()
     }
+
+    /// Requests that ask what the model thinks of these titles of a text.
+    pub fn dictated_titles<'t>(
+        &self,
+        text: &str,
+        titles: impl Iterator<Item = &'t str>,
+    ) -> Vec<Request> {
+        let request = self.titles(text, &[Sampling::greedy()]);
+        let dictated = |title: &str| {
+            request.first().map(|request| Request {
+                dictated: Some(format!(" {}", capitalize(title))),
+                max_tokens: DICTATED_TOKENS,
+                ..request.clone()
+            })
+        };
+        titles.filter_map(dictated).collect()
+    }
 }
+
+/// The name of the probes for reports; see [`Probes`](crate::engine::probe::Probes).
+const REPORT_PROBE: &str = "report";
 
 /// The longest title.
 pub const TITLE_TOKENS: usize = 16;
+/// Room for one that the text itself has.
+const DICTATED_TOKENS: usize = 40;
 
 impl Style {
     /// The ways a question is put: greedy, and so many draws, each with a seed of its own. `place` tells the

@@ -38,6 +38,7 @@ const MANIFESTS: &[&str] = &manifests![
 pub struct BuiltInAdapter {
     pub config: &'static [u8],
     pub weights: &'static [u8],
+    pub probes: &'static [u8],
     pub prompt: &'static str,
 }
 
@@ -52,6 +53,7 @@ pub fn adapter(name: &str) -> Option<BuiltInAdapter> {
     (name == STARTER).then_some(BuiltInAdapter {
         config: built_in!("adapter_config.json", include_bytes),
         weights: built_in!("adapter_model.safetensors", include_bytes),
+        probes: built_in!("probes.safetensors", include_bytes),
         prompt: built_in!("prompt.toml", include_str),
     })
 }

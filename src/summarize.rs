@@ -49,6 +49,10 @@ pub struct Written {
     pub doubt: Option<f32>,
     /// How likely the model was to answer with [`Request::refusal`], 0 to 1. `None` where that is not known.
     pub refusal: Option<f32>,
+    /// How unlikely the model found what was dictated: the mean surprisal of its tokens, in nats. `None` where nothing was.
+    pub surprise: Option<f32>,
+    /// What the model's probes of [`Request::probe`] tell of it; empty where it has none.
+    pub probed: Vec<f32>,
 }
 
 impl From<String> for Written {
@@ -57,6 +61,8 @@ impl From<String> for Written {
             text,
             doubt: None,
             refusal: None,
+            surprise: None,
+            probed: Vec::new(),
         }
     }
 }
@@ -70,6 +76,10 @@ pub struct Request {
     pub answer_start: String,
     /// What the model was taught to answer where there is nothing to say. It may not, but tells how likely it was to.
     pub refusal: Option<String>,
+    /// What the model is made to write, to learn how it finds that; it writes as it likes where there is nothing.
+    pub dictated: Option<String>,
+    /// The probes that are read; see [`Probes`](crate::engine::probe::Probes).
+    pub probe: Option<&'static str>,
     pub max_tokens: usize,
     pub sampling: Sampling,
 }

@@ -210,9 +210,11 @@ impl<'a> Writer<'a> {
             doubt: None,
             share: 0.,
             worth,
+            surprise: None,
         };
         let candidates = |(passage, written): (&Passage, Vec<Candidate>)| {
-            let phrases = phrase::phrases(passage).into_iter().map(phrase);
+            let phrases = phrase::phrases(passage).into_iter();
+            let phrases = phrases.filter(|(text, _)| title::may_be(text)).map(phrase);
             written.into_iter().chain(phrases).collect::<Vec<_>>()
         };
         let mut titles = passages
@@ -224,7 +226,30 @@ impl<'a> Writer<'a> {
         for title in titles.iter_mut().flatten() {
             title.embedding = self.embedding(&title.text);
         }
+        if self.style.title_material > 0 {
+            self.reconsider(passages, &mut titles);
+        }
         Ok(titles)
+    }
+
+    /// Learns how unlikely the model finds each title, where it is shown the sentences that the passage is most about.
+    fn reconsider(&self, passages: &[Passage], titles: &mut [Vec<Candidate>]) {
+        let requests = |(passage, titles): (&Passage, &Vec<Candidate>)| {
+            let shown = self.lines(passage, self.style.title_material);
+            let texts = titles.iter().map(|title| title.text.as_str());
+            self.style.dictated_titles(&shown, texts)
+        };
+        let groups = passages.iter().zip(&*titles).map(requests);
+        // A failure here loses nothing: there are other signs.
+        let answers = self.ask("Titles", &groups.collect::<Vec<_>>());
+        let answers = answers.unwrap_or_default().into_iter();
+        for (title, answer) in titles
+            .iter_mut()
+            .zip(answers)
+            .flat_map(|(t, a)| t.iter_mut().zip(a))
+        {
+            title.surprise = answer.surprise;
+        }
     }
 
     /// What the model writes as titles that can be taken, per passage, where it is shown each of what `shown` gives for the passage's place.
@@ -341,6 +366,7 @@ impl<'a> Writer<'a> {
             reading,
             doubt: written.doubt,
             refusal: written.refusal.unwrap_or(0.),
+            probed: written.probed,
             claims: claims
                 .into_iter()
                 .map(|text| Claim {

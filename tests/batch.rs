@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 use candle_core::Device;
 use chapterize::engine::Engine;
 use chapterize::engine::checkpoint::Checkpoint;
-use chapterize::engine::generate::{Row, generate};
+use chapterize::engine::generate::{Row, generate, generate_with};
+use chapterize::engine::generation::GenerationConfig;
 use chapterize::engine::sampler::Sampling;
 use chapterize::registry::STARTER;
 use chapterize::summarize::{Llm, Request};
@@ -29,6 +30,8 @@ fn request(user: &str, sampling: Sampling) -> Request {
         answer_start: String::new(),
         refusal: None,
         max_tokens: 24,
+        dictated: None,
+        probe: None,
         sampling,
     }
 }
@@ -106,6 +109,8 @@ fn rows_that_share_a_prompt_equal_rows_that_do_not() {
             },
             max_tokens,
             sampling: sampled("", seed).sampling,
+            dictated: None,
+            traced: None,
         };
         [(1, 12), (2, 12), (3, 24), (4, 6)].map(row)
     };
@@ -118,6 +123,41 @@ fn rows_that_share_a_prompt_equal_rows_that_do_not() {
     for (row, shared) in rows(true).into_iter().zip(shared) {
         assert_eq!(run(&[row]), [shared]);
     }
+}
+
+#[test]
+fn what_is_dictated_is_weighed_as_if_it_were_written() {
+    let checkpoint = Checkpoint::open(&models::files(STARTER)[0]).unwrap();
+    let (decoder, _) = checkpoint.model(&Device::Cpu).unwrap();
+    let prompt = Rc::new(checkpoint.tokenizer().unwrap().encode(LONG).unwrap());
+    let row = |dictated: Option<Vec<u32>>, traced| Row {
+        prompt: prompt.clone(),
+        max_tokens: 12,
+        sampling: Sampling::greedy(),
+        dictated: dictated.map(Rc::new),
+        traced,
+    };
+    let _turn = models::turn();
+    let config = GenerationConfig::plain(HashSet::new());
+    let run = |rows: &[Row]| generate_with(&*decoder, rows, &config, &mut |_, _| {}).unwrap();
+    let written = run(&[row(None, Some(21))]).remove(0);
+    assert_eq!(written.surprise, None);
+    let ids = written.ids.clone();
+    let backwards = ids.iter().rev().copied().collect::<Vec<_>>();
+    let [same, other, untraced] = &run(&[
+        row(Some(ids.clone()), Some(21)),
+        row(Some(backwards.clone()), Some(20)),
+        row(Some(ids.clone()), None),
+    ])[..] else {
+        panic!("three rows, three texts");
+    };
+    assert_eq!((&same.ids, &other.ids), (&ids, &backwards));
+    assert_eq!((same.doubt, &same.state), (written.doubt, &written.state));
+    assert_eq!(same.state.as_ref().unwrap().len(), 576);
+    assert_ne!(same.state, other.state);
+    assert_eq!(untraced.state, None);
+    assert!(same.surprise < other.surprise);
+    assert_eq!(same.surprise, untraced.surprise);
 }
 
 #[test]

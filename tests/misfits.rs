@@ -47,6 +47,8 @@ fn request(user: String) -> Request {
         answer_start: String::new(),
         refusal: None,
         max_tokens: 8,
+        dictated: None,
+        probe: None,
         sampling: Sampling::greedy(),
     }
 }

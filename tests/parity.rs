@@ -163,6 +163,8 @@ fn greedy_answers_are_those_of_the_reference() {
                 prompt: Rc::new(prompt.ids.clone()),
                 max_tokens: prompt.steps.len(),
                 sampling: Sampling::greedy(),
+                dictated: None,
+                traced: None,
             };
             let answers = generate(&*case.model, &[row], &HashSet::new(), &mut |_, _| {}).unwrap();
             assert_eq!(answers[0].len(), prompt.steps.len());

@@ -46,6 +46,7 @@ fn provenance() -> Provenance {
 fn adapted() -> (Engine, Style) {
     let own = registry::adapter(STARTER).unwrap();
     let adapter = Adapter::from_bytes("the starter's", own.config, own.weights).unwrap();
+    let adapter = adapter.with_probes(own.probes).unwrap();
     let mut checkpoint = Checkpoint::open(&models::files(STARTER)[0]).unwrap();
     checkpoint.adapt(adapter).unwrap();
     let engine = Engine::new(&checkpoint, &Device::Cpu).unwrap();

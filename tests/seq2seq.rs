@@ -92,6 +92,8 @@ impl Family {
             prompt: Rc::new(source.to_vec()),
             max_tokens: config.max_tokens.unwrap(),
             sampling: Sampling::greedy(),
+            dictated: None,
+            traced: None,
         };
         let rows = sources.iter().map(row).collect::<Vec<_>>();
         let texts = generate_with(&*self.model, &rows, config, &mut |_, _| {}).unwrap();

@@ -107,6 +107,7 @@ impl Weights {
                 };
                 let origin = format!("the adapter of {}", spec.name);
                 let adapter = Adapter::from_bytes(&origin, own.config, own.weights)?;
+                let adapter = adapter.with_probes(own.probes)?;
                 Ok(Some((adapter, Some(parse(own.prompt)?))))
             }
             (None, _) => Ok(None),

@@ -12,10 +12,13 @@ use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::probe::Probes;
 use crate::hash::sha256_of;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// What may be beside them: see [`Probes`].
+const PROBES: &str = "probes.safetensors";
 /// What PEFT puts before a module's own name.
 const PREFIX: &str = "base_model.model.";
 
@@ -26,6 +29,7 @@ pub struct Adapter {
     scale: f64,
     /// By the names of the modules they belong to, as transformers names them.
     factors: HashMap<String, Factors>,
+    probes: Option<Probes>,
 }
 
 struct Factors {
@@ -75,11 +79,12 @@ impl Adapter {
                 )
             })
         };
-        Self::from_bytes(
-            &folder.display().to_string(),
-            &read(CONFIG)?,
-            &read(WEIGHTS)?,
-        )
+        let origin = folder.display().to_string();
+        let adapter = Self::from_bytes(&origin, &read(CONFIG)?, &read(WEIGHTS)?)?;
+        match path(PROBES).exists() {
+            true => adapter.with_probes(&read(PROBES)?),
+            false => Ok(adapter),
+        }
     }
 
     /// The same from the contents of the two files; `origin` is for messages.
@@ -119,7 +124,22 @@ impl Adapter {
             sha256: sha256_of(weights),
             scale,
             factors,
+            probes: None,
         })
+    }
+
+    /// With the contents of a file of probes, which were fitted on what the model writes with the adapter.
+    pub fn with_probes(self, probes: &[u8]) -> Result<Self> {
+        let probes = Probes::from_bytes(probes);
+        let probes = probes.with_context(|| format!("{}: {PROBES}", self.origin))?;
+        Ok(Self {
+            probes: Some(probes),
+            ..self
+        })
+    }
+
+    pub fn probes(&self) -> Option<&Probes> {
+        self.probes.as_ref()
     }
 
     /// Where it comes from.

@@ -6,6 +6,8 @@ use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
 use rayon::prelude::*;
 
+use super::probe::Trace;
+
 /// What the decode loop needs of an architecture.
 ///
 /// Rows are packed, not padded: the tokens of all rows run through every linear layer as one `(T, hidden)`
@@ -61,6 +63,8 @@ pub struct Cache {
     layers: Vec<(Tensor, Tensor)>,
     /// Of an encoder-decoder: what its layers attend to in the source, `(heads, source tokens, head size)`.
     pub cross: Vec<(Tensor, Tensor)>,
+    /// What is noted of the tokens to come; nothing of a prompt's.
+    pub trace: Option<Trace>,
     len: usize,
     capacity: usize,
 }
@@ -80,6 +84,7 @@ impl Cache {
                 .map(|_| Ok((room()?, room()?)))
                 .collect::<Result<_>>()?,
             cross: Vec::new(),
+            trace: None,
             len: 0,
             capacity,
         })
@@ -135,6 +140,7 @@ impl Cache {
                 .collect::<Result<_>>()?,
             // Never written to, so it is shared.
             cross: self.cross.clone(),
+            trace: self.trace.clone(),
             ..*self
         })
     }

@@ -243,6 +243,8 @@ mod tests {
             prompt: Rc::new(prompt.to_vec()),
             max_tokens: *max_tokens,
             sampling: Sampling::greedy(),
+            dictated: None,
+            traced: None,
         };
         let rows = rows.iter().map(row).collect::<Vec<_>>();
         let texts = generate_with(&Toy, &rows, &config(beams), &mut |_, _| {}).unwrap();

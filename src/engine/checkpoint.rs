@@ -16,6 +16,7 @@ use super::batch::Model;
 use super::folder::Folder;
 use super::generation::GenerationConfig;
 use super::gguf::Gguf;
+use super::probe::Probes;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
@@ -89,6 +90,11 @@ impl Checkpoint {
         );
         self.adapter = Some(adapter);
         Ok(())
+    }
+
+    /// The probes of its adapter.
+    pub fn probes(&self) -> Option<&Probes> {
+        self.adapter.as_ref().and_then(Adapter::probes)
     }
 
     /// Errors: no tokenizer that can be read, or one that is not that of the weights.

@@ -11,6 +11,7 @@ use anyhow::{Result, ensure};
 use super::batch::{Cache, Model, Prompt};
 use super::beam::{self, BeamSearch};
 use super::generation::GenerationConfig;
+use super::probe::Trace;
 use super::sampler::{Sampler, Sampling};
 
 /// One text to generate.
@@ -20,6 +21,10 @@ pub struct Row {
     pub prompt: Rc<Vec<u32>>,
     pub max_tokens: usize,
     pub sampling: Sampling,
+    /// What it is made to write, instead of what the model would: to learn how it finds that.
+    pub dictated: Option<Rc<Vec<u32>>>,
+    /// The layer whose hidden states are noted; see [`Text::state`].
+    pub traced: Option<usize>,
 }
 
 /// What a row became.
@@ -30,6 +35,10 @@ pub struct Text {
     pub doubt: Option<f32>,
     /// How likely it was to say nothing; see [`Sampler::refusal`].
     pub refusal: Option<f32>,
+    /// How unlikely the model found what was dictated; see [`Sampler::surprise`].
+    pub surprise: Option<f32>,
+    /// The mean over its tokens of the hidden states behind a layer; see [`Trace`]. `None` where that was not asked for, or beams were searched.
+    pub state: Option<Vec<f32>>,
 }
 
 /// How much cache may live at once, in bytes.
@@ -87,6 +96,7 @@ enum Search<'a> {
     One {
         sampler: Box<Sampler>,
         text: Vec<u32>,
+        dictated: Option<Rc<Vec<u32>>>,
         stops: &'a HashSet<u32>,
         max_tokens: usize,
     },
@@ -106,6 +116,7 @@ impl<'a> Search<'a> {
                     row.max_tokens,
                 )),
                 text: Vec::new(),
+                dictated: row.dictated.clone(),
                 stops,
                 max_tokens: row.max_tokens,
             },
@@ -119,10 +130,18 @@ impl<'a> Search<'a> {
             Self::One {
                 sampler,
                 text,
+                dictated,
                 stops,
                 max_tokens,
             } => {
-                let token = sampler.next(&mut logits[0], text);
+                let token = match dictated.as_ref().map(|ids| ids.get(text.len())) {
+                    Some(Some(&token)) => {
+                        sampler.dictate(&logits[0], token);
+                        token
+                    }
+                    Some(None) => return Vec::new(),
+                    None => sampler.next(&mut logits[0], text),
+                };
                 if stops.contains(&token) {
                     return Vec::new();
                 }
@@ -134,17 +153,18 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn into_text(self) -> Text {
+    fn into_text(self, trace: Option<&Trace>) -> Text {
         match self {
             Self::One { text, sampler, .. } => Text {
                 ids: text,
                 doubt: sampler.doubt(),
                 refusal: sampler.refusal(),
+                surprise: sampler.surprise(),
+                state: trace.and_then(Trace::mean),
             },
             Self::Beams(search) => Text {
                 ids: search.into_text(),
-                doubt: None,
-                refusal: None,
+                ..Text::default()
             },
         }
     }
@@ -152,7 +172,7 @@ impl<'a> Search<'a> {
 
 /// How many beams a row has at most.
 fn beams(row: &Row, config: &GenerationConfig) -> usize {
-    match row.sampling.temperature <= 0. {
+    match row.sampling.temperature <= 0. && row.dictated.is_none() {
         true => config.beams.count.max(1),
         false => 1,
     }
@@ -172,7 +192,8 @@ fn step<'a>(
         a.left -= 1;
         if next.is_empty() {
             meter.add(1 + a.left);
-            written[a.row] = a.search.into_text();
+            let trace = a.caches.first().and_then(|cache| cache.trace.as_ref());
+            written[a.row] = a.search.into_text(trace);
             continue;
         }
         meter.add(1);
@@ -230,12 +251,15 @@ fn prefill_wave<'a>(
     }
     let prompts = shared.iter().map(|(_, prompt)| *prompt).collect::<Vec<_>>();
     let begun = model.begin(&prompts, &mut |tokens| meter.add(tokens))?;
-    let start = |row: usize, cache, logits| Active {
-        row,
-        left: rows[row].max_tokens,
-        caches: vec![cache],
-        logits: vec![logits],
-        search: Search::new(&rows[row], config),
+    let start = |row: usize, mut cache: Cache, logits| {
+        cache.trace = rows[row].traced.map(Trace::new);
+        Active {
+            row,
+            left: rows[row].max_tokens,
+            caches: vec![cache],
+            logits: vec![logits],
+            search: Search::new(&rows[row], config),
+        }
     };
     let mut active = Vec::new();
     for ((twins, _), (cache, logits)) in shared.iter().zip(begun) {

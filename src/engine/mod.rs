@@ -15,6 +15,7 @@ pub mod folder;
 pub mod generate;
 pub mod generation;
 pub mod gguf;
+pub mod probe;
 pub mod safetensors;
 pub mod sampler;
 pub mod template;
@@ -32,8 +33,9 @@ use candle_core::Device;
 
 use self::batch::Model;
 use self::checkpoint::Checkpoint;
-use self::generate::Row;
+use self::generate::{Row, Text};
 use self::generation::GenerationConfig;
+use self::probe::Probes;
 use self::sampler::Sampling;
 use self::template::{ChatTemplate, Message};
 use self::tokenizer::Tokenizer;
@@ -50,6 +52,7 @@ pub struct Engine {
     /// Tokens the weights know.
     vocab: usize,
     quantization: String,
+    probes: Option<Probes>,
 }
 
 impl Engine {
@@ -73,6 +76,7 @@ impl Engine {
             window,
             vocab: checkpoint.vocab(),
             quantization: checkpoint.weights.quantization(),
+            probes: checkpoint.probes().cloned(),
             model,
             tokenizer,
             template,
@@ -122,6 +126,25 @@ impl Engine {
         };
         let ids = self.known(self.tokenizer.encode(text)?)?;
         Ok(ids.first().copied())
+    }
+
+    /// The ids of what is dictated, and of the end.
+    fn dictated(&self, request: &Request) -> Result<Option<Vec<u32>>> {
+        let ids = |text: &String| {
+            let ids = self
+                .tokenizer
+                .continued(&format!("{text}{}", self.tokenizer.eos_token))?;
+            self.known(ids)
+        };
+        request.dictated.as_ref().map(ids).transpose()
+    }
+
+    /// What the probes that a request names tell of a text.
+    fn probed(&self, request: &Request, text: &Text) -> Vec<f32> {
+        match (request.probe, &self.probes, &text.state) {
+            (Some(name), Some(probes), Some(state)) => probes.read(name, state),
+            _ => Vec::new(),
+        }
     }
 
     /// Ids that are all in the weights' vocabulary, or an error.
@@ -198,15 +221,23 @@ impl Llm for Engine {
                     refusal: self.first_token(request.refusal.as_deref())?,
                     ..request.sampling
                 },
+                dictated: self.dictated(request)?.map(Rc::new),
+                traced: request
+                    .probe
+                    .and(self.probes.as_ref())
+                    .map(|probes| probes.layer),
             });
         }
         generate::generate_with(&*self.model, &rows, &self.generation, progress)?
             .iter()
-            .map(|text| {
+            .zip(requests)
+            .map(|(text, request)| {
                 Ok(Written {
                     text: self.clean(&self.tokenizer.decode(&text.ids)?),
                     doubt: text.doubt,
                     refusal: text.refusal,
+                    surprise: text.surprise,
+                    probed: self.probed(request, text),
                 })
             })
             .collect()

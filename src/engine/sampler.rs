@@ -110,6 +110,8 @@ pub struct Sampler {
     /// Of the tokens picked so far: the sum of the entropies of what they were picked from, and how many.
     entropy: f32,
     picked: usize,
+    /// Of those that were dictated: the sum of their surprisals.
+    surprise: Option<f32>,
     refusal: Option<f32>,
 }
 
@@ -130,6 +132,7 @@ impl Sampler {
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
             entropy: 0.,
             picked: 0,
+            surprise: None,
             refusal: None,
         }
     }
@@ -145,12 +148,24 @@ impl Sampler {
         self.refusal
     }
 
+    /// The mean surprisal, in nats, of the tokens that were dictated; see [`Sampler::dictate`]. `None` where none were.
+    pub fn surprise(&self) -> Option<f32> {
+        self.surprise.map(|sum| sum / self.picked as f32)
+    }
+
+    /// Takes a token as the next, whatever the model would write.
+    pub fn dictate(&mut self, logits: &[f32], token: u32) {
+        self.entropy += entropy(logits);
+        *self.surprise.get_or_insert(0.) -= log_probability(logits, token);
+        self.picked += 1;
+    }
+
     /// The next token after `written`. `logits` is changed in place.
     pub fn next(&mut self, logits: &mut [f32], written: &[u32]) -> u32 {
         self.entropy += entropy(logits);
         self.picked += 1;
         if let Some(id) = self.sampling.refusal.filter(|_| written.is_empty()) {
-            self.refusal = Some(probability(logits, id));
+            self.refusal = Some(log_probability(logits, id).exp());
             logits[id as usize] = f32::NEG_INFINITY;
         }
         for id in &self.given {
@@ -202,10 +217,10 @@ impl Sampler {
 }
 
 /// Of a token in the distribution that logits stand for.
-fn probability(logits: &[f32], id: u32) -> f32 {
+fn log_probability(logits: &[f32], id: u32) -> f32 {
     let best = logits[argmax(logits) as usize];
     let total = logits.iter().map(|logit| (logit - best).exp()).sum::<f32>();
-    (logits[id as usize] - best).exp() / total
+    logits[id as usize] - best - total.ln()
 }
 
 /// Of the distribution that logits stand for, in nats.

@@ -143,6 +143,8 @@ fn plain(sentences: &[Sentence], llm: &dyn Llm) -> Result<String> {
         user: source,
         answer_start: String::new(),
         refusal: None,
+        dictated: None,
+        probe: None,
         max_tokens: style.answer,
         sampling: Sampling::greedy(),
     };

@@ -35,6 +35,8 @@ pub struct Candidate {
     pub share: f32,
     /// From 0 to 1: how much of the chapter's own vocabulary a phrase is made of.
     pub worth: f32,
+    /// How unlikely the model finds it; see [`Written::surprise`](crate::summarize::Written::surprise).
+    pub surprise: Option<f32>,
 }
 
 /// Where a proposal comes from.
@@ -101,6 +103,7 @@ pub fn written(
                     doubt,
                     share: 0.,
                     worth: 0.,
+                    surprise: None,
                 };
                 candidates.push((candidate, 1.));
             }
@@ -111,6 +114,11 @@ pub fn written(
         ..candidate
     };
     candidates.into_iter().map(share).collect()
+}
+
+/// Whether a phrase may be a title: a single word is part of one at most.
+pub fn may_be(phrase: &str) -> bool {
+    phrase.contains(' ') && !is_generic(phrase)
 }
 
 /// What stands behind the verbal noun with which a title begins, if it does.
@@ -144,10 +152,10 @@ pub fn repeats(text: &str) -> bool {
 
 /// Whether a title would fit any recording: "Discussion on the meeting".
 fn is_generic(text: &str) -> bool {
-    const WORDS: &str = " agenda answer answers beginning chapter closing comments conclusion conclusions conversation discussion \
-        discussions end general good idea ideas interesting introduction issue issues main meeting new next opening outline overview \
-        part point points presentation presentations question questions recap recording remarks section step steps summary talk \
-        thing things thoughts topic topics transcript various work ";
+    const WORDS: &str = " afternoon agenda answer answers beginning chapter closing comments conclusion conclusions conversation discussion \
+        discussions end evening everybody everyone general good hello idea ideas interesting introduction issue issues main meeting morning new \
+        next opening outline overview part point points presentation presentations question questions recap recording remarks section step steps \
+        summary talk thing things thanks thoughts topic topics transcript various welcome work ";
     words(text)
         .filter(|word| !is_stopword(word))
         .all(|word| WORDS.contains(&format!(" {word} ")))
@@ -175,8 +183,6 @@ pub fn choose(
     };
     let best = candidates
         .iter()
-        // A single word is part of a title at most.
-        .filter(|candidate| candidate.text.contains(' ') && !is_generic(&candidate.text))
         .filter(|candidate| !taken.contains(&stems(&candidate.text)))
         .map(|candidate| (rank(candidate), candidate))
         .max_by(|((a, x), _), ((b, y), _)| a.cmp(b).then(x.total_cmp(y)))?;
@@ -292,6 +298,7 @@ mod tests {
             doubt: None,
             share: 0.,
             worth: 0.,
+            surprise: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! How good a proposal for a title is: what can be counted in it and in the chapter, and how sure the model was of it.
 //!
-//! A linear regression, fitted by `scripts/fit_titles.py` on proposals for the titles of 394 chapters that were judged by reading
+//! A linear regression, fitted by `scripts/fit_titles.py` on proposals for the titles of 522 chapters that were judged by reading
 //! (`models/adapters/titles_judged.jsonl`).
 
 use std::collections::HashSet;
@@ -11,19 +11,18 @@ use crate::chunk::Passage;
 use crate::words::{content, words};
 
 /// How many signs there are.
-pub const COUNT: usize = 9;
+pub const COUNT: usize = 10;
 
 /// The weight of each, in the order of [`Signs::of`].
 const WEIGHTS: [f32; COUNT] = [
-    0.402, 0.585, -0.195, 0.563, 0.208, -0.085, 0.082, -0.424, 0.29,
+    0.385, 0.328, -0.179, 0.555, 0.191, -0.095, 0.07, -0.226, 0.17, -0.07,
 ];
 
 /// The doubt of a phrase, which nobody wrote, and of what a model wrote that does not tell. Of those that the starter wrote the mean is 2.4.
 const USUAL_DOUBT: f32 = 1.2;
 
-/// What a phrase counts less than by its signs: those judged for the fit are safe choices, and vague ones. Of 36 chapters of other recordings for which
-/// this matters the title was good for 16 with it and for 8 without, wrong for 6 with and without.
-const PHRASE: f32 = 0.2;
+/// The surprise of models that are not asked.
+const USUAL_SURPRISE: f32 = 3.;
 
 /// What a chapter says, as proposals for its title are compared with it.
 pub struct Signs<'a> {
@@ -62,7 +61,8 @@ impl<'a> Signs<'a> {
     /// 5. how many words it has;
     /// 6. how many content words;
     /// 7. 1 where it is a phrase of the text;
-    /// 8. how much of the chapter's own vocabulary the phrase is made of ([`Candidate::worth`]).
+    /// 8. how much of the chapter's own vocabulary the phrase is made of ([`Candidate::worth`]);
+    /// 9. how unlikely the model finds it as a title of the chapter ([`Candidate::surprise`]).
     pub fn of(&self, candidate: &Candidate) -> [f32; COUNT] {
         let told = content(&candidate.text).collect::<HashSet<_>>();
         let shared =
@@ -89,17 +89,14 @@ impl<'a> Signs<'a> {
             told.len() as f32,
             f32::from(u8::from(candidate.form == Form::Phrase)),
             candidate.worth,
+            candidate.surprise.unwrap_or(USUAL_SURPRISE),
         ]
     }
 
     /// How good a proposal is, beside others for the same chapter: by itself the number means nothing.
     pub fn value(&self, candidate: &Candidate) -> f32 {
         let signs = self.of(candidate).into_iter().zip(WEIGHTS);
-        let value = signs.map(|(sign, weight)| sign * weight).sum::<f32>();
-        match candidate.form {
-            Form::Written => value,
-            Form::Phrase => value - PHRASE,
-        }
+        signs.map(|(sign, weight)| sign * weight).sum()
     }
 }
 
@@ -124,6 +121,7 @@ mod tests {
             doubt: Some(2.),
             share,
             worth: 0.5,
+            surprise: Some(4.),
         };
         let candidates = [
             candidate("Rope of steel", Form::Written, vec![0., 1.], 0.3),
@@ -139,9 +137,9 @@ mod tests {
             assert!(found.into_iter().zip(wanted).all(near), "{found:?}");
         };
         let once = 2f32.ln();
-        is(signs[0], [1., 0.75, 2., 1., once, 3., 2., 0., 0.5]);
-        is(signs[1], [1., 0.25, 2., 1., once, 3., 2., 0., 0.5]);
+        is(signs[0], [1., 0.75, 2., 1., once, 3., 2., 0., 0.5, 4.]);
+        is(signs[1], [1., 0.25, 2., 1., once, 3., 2., 0., 0.5, 4.]);
         // No sentence has both words.
-        is(signs[2], [0.5, 0.75, 2., 0.8, once, 2., 2., 1., 0.5]);
+        is(signs[2], [0.5, 0.75, 2., 0.8, once, 2., 2., 1., 0.5, 4.]);
     }
 }

@@ -92,6 +92,8 @@ pub fn generate_all(model: &dyn Model, prompts: &[&Vec<u32>], tokens: usize) -> 
         prompt: Rc::new((*prompt).clone()),
         max_tokens: tokens,
         sampling: Sampling::greedy(),
+        dictated: None,
+        traced: None,
     };
     let rows = prompts.iter().map(row).collect::<Vec<_>>();
     generate(model, &rows, &HashSet::new(), &mut |_, _| {}).unwrap()

@@ -14,6 +14,7 @@ use super::cpu;
 use super::layers::{Linear, RmsNorm, last_rows, residual, scaled};
 use super::rope::{Angles, Rope, Span};
 use crate::engine::batch::{Cache, Model};
+use crate::engine::probe::Trace;
 
 struct Layer {
     config: LayerConfig,
@@ -166,6 +167,7 @@ impl Model for Decoder {
             x = residual(x, &added, after, scale)?;
             let added = self.feed_forward(layer, &normed(before_ffn, &x)?)?;
             x = residual(x, &added, after_ffn, scale)?;
+            trace(index, &x, &lengths, caches)?;
         }
         for (cache, span) in caches.iter_mut().zip(&spans) {
             cache.advance(span.len);
@@ -188,6 +190,28 @@ impl Model for Decoder {
         let c = &self.config;
         2 * c.layers.len() * c.kv_heads * c.head_dim * self.cache_dtype().size_in_bytes()
     }
+}
+
+/// Notes the states `(T, hidden)` behind a layer of the last token of each row that wants them.
+fn trace(
+    layer: usize,
+    x: &Tensor,
+    lengths: &[usize],
+    caches: &mut [&mut Cache],
+) -> candle_core::Result<()> {
+    let reads = |trace: &&mut Trace| trace.layer == layer;
+    let traces = caches.iter_mut().map(|cache| cache.trace.as_mut());
+    let mut traces = traces.map(|trace| trace.filter(reads)).collect::<Vec<_>>();
+    if traces.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let states = last_rows(x, lengths)?.to_vec2::<f32>()?;
+    for (trace, state) in traces.iter_mut().zip(states) {
+        if let Some(trace) = trace {
+            trace.add(&state);
+        }
+    }
+    Ok(())
 }
 
 fn normed(norm: Option<&RmsNorm>, x: &Tensor) -> candle_core::Result<Tensor> {

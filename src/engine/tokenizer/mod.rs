@@ -74,6 +74,11 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Ids of a text that goes on where another one stopped; special tokens as above.
+    pub fn continued(&self, text: &str) -> Result<Vec<u32>> {
+        self.ids(text, false)
+    }
+
     /// Ids of a text as an encoder of a sequence-to-sequence model wants it, with the special tokens that its family or
     /// `tokenizer.json` puts around it: T5 ends with `</s>`, BART has `<s>` and `</s>`, mBART-50 starts with a
     /// language code.
