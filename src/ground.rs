@@ -4,18 +4,19 @@
 //! its words with one sentence there (or the quote), its meaning is near some sentence there (said by whom it names), and it speaks
 //! about people, not as one of them. The report of a quote has to be one that can be trusted ([`crate::trust`]), too.
 
-use std::collections::HashSet;
+mod claims;
+
 use std::ops::Range;
 
+pub use self::claims::claims;
 use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::language::Language;
 use crate::reading::Reading;
 use crate::roles::with_article;
 use crate::said::Source;
-use crate::transcript::{has_stop, split};
 use crate::trust::{self, Chances, Signs, asks};
-use crate::words::{is_first_or_second_person, points_back, without_conjunction, words};
+use crate::words::{points_back, words};
 
 /// At least this must be the cosine of a sentence and the sentence of the source nearest to it.
 const MEANING_SUPPORTED: f32 = 0.45;
@@ -39,55 +40,12 @@ const QUESTION: f32 = 0.8;
 const TELLING: f32 = 24.;
 /// A summary of fewer words says less than a quote.
 const LEAST_WORDS: usize = 12;
-/// Longest sentence kept, in words.
-const LONGEST: usize = 45;
 
 /// A sentence of an answer, with what the checks need to know of it.
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub text: String,
     pub embedding: Embedding,
-}
-
-/// The sentences of an answer that are worth checking: whole, about somebody, not too long, no list, no question.
-pub fn claims(answer: &str) -> Vec<String> {
-    let first_paragraph = answer.trim().split("\n\n").next().unwrap_or("");
-    split(first_paragraph)
-        .into_iter()
-        .map(|sentence| {
-            without_conjunction(&sentence.split_whitespace().collect::<Vec<_>>().join(" "))
-        })
-        .filter(|sentence| {
-            let words = sentence.split_whitespace().count();
-            has_stop(sentence)
-                && !sentence.ends_with(['?', ':'])
-                && (4..=LONGEST).contains(&words)
-                && !is_first_or_second_person(sentence)
-                && !repeats_itself(sentence)
-                && !breaks_off(sentence)
-        })
-        .collect()
-}
-
-/// Whether a stop comes after a word that something has to follow, as where speech that broke off is reported: none of these ends a sentence in
-/// another language that has the word.
-fn breaks_off(sentence: &str) -> bool {
-    const OPEN: [&str; 10] = [
-        "a", "the", "and", "or", "because", "if", "than", "very", "our", "their",
-    ];
-    let words = words(sentence).collect::<Vec<_>>();
-    let last = words.last().map_or("", String::as_str);
-    OPEN.contains(&last) || words.ends_with(&["and".into(), "then".into()])
-}
-
-/// Whether some four words in a row come twice, or two of them at once: a small model that has lost its thread goes in circles.
-fn repeats_itself(sentence: &str) -> bool {
-    let words = words(sentence).collect::<Vec<_>>();
-    let mut seen = HashSet::new();
-    let stutters = |four: &[String]| four[..2] == four[2..];
-    words
-        .windows(4)
-        .any(|four| stutters(four) || !seen.insert(four))
 }
 
 /// What the model wrote about what it was given to read.
@@ -111,6 +69,8 @@ pub struct Held {
     pub evidence: Range<usize>,
     /// Cosine of the claim and the one of them nearest to it.
     pub support: f32,
+    /// Whether it is, as far as that is known.
+    pub likely_good: bool,
     /// How good it is, for choosing.
     worth: f32,
 }
@@ -142,13 +102,19 @@ impl Rules {
 }
 
 /// The best of what several answers say: of each, the sentences that hold; of those, the answer that says most, filled up from
-/// the others. `None` where nothing holds, or next to nothing.
+/// the others. What is not likely to be good comes only where too little else holds. `None` where nothing holds, or next to nothing.
 pub fn choose(passage: &Passage, answers: &[Answer], rules: Rules) -> Option<Vec<Held>> {
-    let mut kept = answers
-        .iter()
-        .map(|answer| keep(passage, answer, rules))
-        .filter(|held| !held.is_empty())
-        .collect::<Vec<_>>();
+    let kept = answers.iter().map(|answer| keep(passage, answer, rules));
+    let kept = kept.collect::<Vec<_>>();
+    let mut good = kept.clone();
+    for held in &mut good {
+        held.retain(|held| held.likely_good);
+    }
+    best(good).or_else(|| best(kept))
+}
+
+fn best(mut kept: Vec<Vec<Held>>) -> Option<Vec<Held>> {
+    kept.retain(|held| !held.is_empty());
     let best = (0..kept.len()).max_by(|&a, &b| worth(&kept[a]).total_cmp(&worth(&kept[b])))?;
     let mut best = kept.swap_remove(best);
     let mut others = kept.into_iter().flatten().collect::<Vec<_>>();
@@ -207,7 +173,7 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
         if before_is_kept {
             let relevance = cosine(&claim.embedding, &passage.focus);
             let chances = chances(passage, answer, claim, support, rules);
-            if chances.is_some_and(|chances| !chances.suffice()) {
+            if chances.is_some_and(|chances| !chances.likely_true()) {
                 before_is_kept = false;
                 continue;
             }
@@ -221,16 +187,8 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
                     _ => nearest..nearest + 1,
                 },
                 support,
-                worth: match chances {
-                    Some(Chances {
-                        good: Some(good), ..
-                    }) => GOOD * good + (1. - GOOD) * relevance,
-                    Some(Chances { truth, .. }) => {
-                        let told = TRUST * truth + (1. - TRUST) * relevance * says(&claim.text);
-                        told - REFUSED * answer.refusal
-                    }
-                    None => 0.5 * support + 0.5 * relevance,
-                },
+                likely_good: chances.is_none_or(|chances| chances.likely_good()),
+                worth: value(claim, answer, chances, (support, relevance)),
             });
         }
     }
@@ -247,6 +205,25 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
         kept.remove(worst);
     }
     kept
+}
+
+/// How good a claim is, for choosing: to the point, well supported, and likely to be good as far as that is known.
+fn value(
+    claim: &Claim,
+    answer: &Answer,
+    chances: Option<Chances>,
+    (support, relevance): (f32, f32),
+) -> f32 {
+    let mean = |a, b, weight| weight * a + (1. - weight) * b;
+    match chances {
+        Some(Chances {
+            good: Some(good), ..
+        }) => mean(good, relevance, GOOD),
+        Some(Chances { truth, .. }) => {
+            mean(truth, relevance * says(&claim.text), TRUST) - REFUSED * answer.refusal
+        }
+        None => mean(support, relevance, 0.5),
+    }
 }
 
 /// Whether everything a sentence says stands in the source, in which `speaker` says what is nearest to it.
@@ -311,14 +288,6 @@ mod tests {
     use crate::transcript::Sentence;
 
     const SAID: &str = "Walter Pym kept the clock at Marlock for thirty years. The rope broke in two thousand and six.";
-
-    #[test]
-    fn only_whole_sentences_about_somebody_are_claims() {
-        let answer = "The clock is old. I like it a lot. Is it not very old? It is the clock of the \
-                      clock of the clock of the town. It strikes at midnight at midnight. It stands in the tower and then. \
-                      It belongs to the. It was wound by hand until the\n\nNote: ignore this.";
-        assert_eq!(claims(answer), ["The clock is old."]);
-    }
 
     fn claim(text: &str, embedding: [f32; 2]) -> Claim {
         Claim {
@@ -429,6 +398,33 @@ mod tests {
             let others = (0..3).filter(|&i| i != refused);
             assert!(told.eq(others), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_is_not_likely_to_be_good_comes_only_where_nothing_else_holds() {
+        let (sentences, embeddings) = said();
+        let passage = Passage::new(&sentences, &embeddings, 0..2);
+        let rules = Rules {
+            quotes: true,
+            ..RULES
+        };
+        let first = "Walter Pym kept the clock at Marlock for the whole thirty years.";
+        let second = "The rope broke in two thousand and six.";
+        let answer = |at: usize, text: &str, probed: [f32; 2]| Answer {
+            reading: vec![at],
+            claims: vec![claim(text, [(1 - at) as f32, at as f32])],
+            doubt: Some(0.4),
+            refusal: 0.,
+            probed: probed.to_vec(),
+        };
+        let told = |a, b| {
+            let answers = [answer(0, first, a), answer(1, second, b)];
+            texts(choose(&passage, &answers, rules))
+        };
+        assert_eq!(told([3., 3.], [3., 3.]), [first, second]);
+        assert_eq!(told([3., 3.], [3., -6.]), [first]);
+        assert_eq!(told([3., -6.], [3., -6.]), [first, second]);
+        assert_eq!(told([3., -6.], [-3., 3.]), [first]);
     }
 
     #[test]

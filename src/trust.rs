@@ -32,7 +32,7 @@ const BESIDE_PROBES: [[f32; 3]; 2] = [[0.9, -0.89, -2.0], [1.04, -0.72, -1.95]];
 /// A report below this is not printed. With probes 0.54 of those judged are above, of which 0.81 are true; of all 0.58. With 0.7 it were 0.86, but
 /// summaries are less to the point then (docs/summaries.md).
 const LEAST: f32 = 0.6;
-/// Nor one that is less likely to be good than this: of 502 such that were likely enough to be true 2 in 100 were, and 27 false.
+/// Nor one that is less likely to be good than this, where there is anything better: of 502 such that were likely enough to be true 2 in 100 were, and 27 false.
 const LEAST_GOOD: f32 = 0.1;
 
 impl Signs {
@@ -98,8 +98,13 @@ pub struct Chances {
 
 impl Chances {
     /// Whether it may be printed.
-    pub fn suffice(&self) -> bool {
-        self.truth >= LEAST && self.good.is_none_or(|good| good >= LEAST_GOOD)
+    pub fn likely_true(&self) -> bool {
+        self.truth >= LEAST
+    }
+
+    /// Whether it may be printed where there is another.
+    pub fn likely_good(&self) -> bool {
+        self.good.is_none_or(|good| good >= LEAST_GOOD)
     }
 
     /// Of what shows a fault that is nearly always one.
@@ -300,14 +305,14 @@ mod tests {
     fn probes_tell_what_is_true_and_what_is_good() {
         let signs = Signs::of("The rope broke.", QUOTE, None, 0.95, Some(0.2));
         let of = |truth, good| signs.chances(&[truth, good]);
-        assert!(of(3., 3.).suffice());
-        assert!(!of(-3., 3.).suffice());
-        assert!(!of(3., -6.).suffice());
+        assert!(of(3., 3.).likely_true() && of(3., 3.).likely_good());
+        assert!(!of(-3., 3.).likely_true());
+        assert!(!of(3., -6.).likely_good());
         assert!(of(0., 3.).good > of(0., 0.).good);
         // Without them nothing is known of that.
         assert_eq!(signs.chances(&[]).good, None);
-        assert!(signs.chances(&[]).suffice());
-        assert!(!Chances::NONE.suffice());
+        assert!(signs.chances(&[]).likely_true() && signs.chances(&[]).likely_good());
+        assert!(!Chances::NONE.likely_true());
     }
 
     #[test]
