@@ -178,8 +178,8 @@ impl<'a> Writer<'a> {
         // A failure here loses nothing: it is quoted then.
         let answers = self.read("Overview", vec![vec![(quote, requests)]]);
         let answers = answers.unwrap_or_default().into_iter().next()?;
-        let held = ground::choose(passage, &answers, self.rules)?.into_iter();
-        held.filter(|held| held.likely_good).next()
+        let mut held = ground::choose(passage, &answers, self.rules)?.into_iter();
+        held.find(|held| held.likely_good)
     }
 
     /// Tokens of source there is room for beside a question and its answer, at most as many as the style wants.
