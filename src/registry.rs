@@ -361,7 +361,7 @@ mod tests {
         let best_of = |memory, here: fn(&ModelSpec) -> bool| best(memory, here).map(|s| s.name);
         assert_eq!(best_of(16_000_000_000, |_| true).unwrap(), "qwen3-8b");
         assert_eq!(
-            best_of(700_000_000, |s| s.kind == Kind::Decoder).unwrap(),
+            best_of(720_000_000, |s| s.kind == Kind::Decoder).unwrap(),
             STARTER
         );
         assert_eq!(best_of(16_000_000_000, |_| false), None);
