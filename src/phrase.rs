@@ -1,11 +1,12 @@
 //! Phrases of a text that name what it is about: noun phrases, as far as they can be told by the small words around them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::{Range, RangeInclusive};
 
 use crate::chunk::Passage;
+use crate::language::Language;
 use crate::numbers::is_number;
-use crate::title::repeats;
+use crate::title::{self, repeats};
 use crate::words::{is_first_or_second_person, is_stopword, stem, words};
 
 /// Fewest and most words of a phrase.
@@ -17,11 +18,15 @@ const OFTEN: usize = 3;
 /// How many of the phrases that count most are compared by meaning.
 const COMPARED: usize = 40;
 
-/// Phrases of a passage that may serve as its title, best first, each with its worth from 0 to 1: how often
+/// The same in other languages than English, for which the signs of a good title were not fitted.
+const COMPARED_ELSEWHERE: usize = 3;
+
+/// Phrases of a passage in a language that may serve as its title, best first, each with its worth from 0 to 1: how often
 /// the passage uses its words, and how seldom the rest of the document does.
-pub fn phrases(passage: &Passage) -> Vec<(String, f32)> {
-    let inside = counts(passage, passage.range.clone());
-    let everywhere = counts(passage, 0..passage.sentences.len());
+pub fn phrases(passage: &Passage, spoken: Option<Language>) -> Vec<(String, f32)> {
+    let grammar = Grammar::of(spoken);
+    let inside = grammar.counts(passage, passage.range.clone());
+    let everywhere = grammar.counts(passage, 0..passage.sentences.len());
     // Weight of a stem: its share of this passage against that of the document.
     let weight = |word: &str| {
         let stem = stem(word);
@@ -31,11 +36,11 @@ pub fn phrases(passage: &Passage) -> Vec<(String, f32)> {
     };
     let mut scored = HashMap::<String, (f32, String)>::new();
     for sentence in &passage.sentences[passage.range.clone()] {
-        for phrase in noun_phrases(&sentence.text) {
+        for phrase in grammar.phrases(&sentence.text) {
             let content = words(&phrase)
-                .filter(|word| !is_stopword(word))
+                .filter(|word| !grammar.is_small(word))
                 .collect::<Vec<_>>();
-            if content.is_empty() || repeats(&phrase) || is_first_or_second_person(&phrase) {
+            if content.is_empty() || repeats(&phrase) || grammar.is_personal(&phrase) {
                 continue;
             }
             // A single word is a topic only where it comes up again and again.
@@ -54,31 +59,115 @@ pub fn phrases(passage: &Passage) -> Vec<(String, f32)> {
     }
     let mut scored = scored.into_values().collect::<Vec<_>>();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    scored.truncate(COMPARED);
+    scored.truncate(grammar.compared());
     let best = scored.first().map_or(1., |(score, _)| *score);
+
     scored
         .into_iter()
         .map(|(score, phrase)| (phrase, score / best))
+        .filter(|(phrase, _)| grammar.may_be_title(phrase))
         .collect()
 }
 
-fn counts(passage: &Passage, range: Range<usize>) -> HashMap<String, usize> {
-    let mut counts = HashMap::new();
-    for sentence in &passage.sentences[range] {
-        for word in words(&sentence.text).filter(|word| !is_stopword(word)) {
-            *counts.entry(stem(&word)).or_insert(0) += 1;
+/// What is known of a language.
+enum Grammar {
+    English,
+    /// The words that carry no topic, and whether all nouns have a capital.
+    Other {
+        small: HashSet<&'static str>,
+        capitals: bool,
+    },
+}
+
+impl Grammar {
+    /// That of English where the language cannot be told, or nothing is known of it.
+    fn of(language: Option<Language>) -> Self {
+        let language = language.filter(|language| *language != Language::ENGLISH);
+        let known = language.and_then(|l| Some((l, stop_words::lookup(l.code())?)));
+        known.map_or(Self::English, |(language, small)| Self::Other {
+            small: small.iter().copied().collect(),
+            capitals: language.capitalizes_nouns(),
+        })
+    }
+
+    /// Whether a word carries no topic of its own.
+    fn is_small(&self, word: &str) -> bool {
+        match self {
+            Self::English => is_stopword(word),
+            // Of one or two letters are what is left of what an apostrophe cuts off, and what no list has.
+            Self::Other { small, .. } => small.contains(word) || word.is_ascii() && word.len() < 3,
         }
     }
-    counts
+
+    fn phrases(&self, sentence: &str) -> Vec<String> {
+        match self {
+            Self::English => noun_phrases(sentence),
+            Self::Other { capitals, .. } => self.runs(sentence, *capitals),
+        }
+    }
+
+    fn compared(&self) -> usize {
+        match self {
+            Self::English => COMPARED,
+            Self::Other { .. } => COMPARED_ELSEWHERE,
+        }
+    }
+
+    fn is_personal(&self, phrase: &str) -> bool {
+        matches!(self, Self::English) && is_first_or_second_person(phrase)
+    }
+
+    fn may_be_title(&self, phrase: &str) -> bool {
+        match self {
+            Self::English => title::may_be(phrase),
+            // Many languages say in one word what English says in two.
+            Self::Other { .. } => true,
+        }
+    }
+
+    /// Runs of words between small words, as in RAKE (Rose et al. 2010).
+    fn runs(&self, sentence: &str, capitals: bool) -> Vec<String> {
+        let mut runs = Vec::new();
+        for clause in sentence.split(BREAKS) {
+            // What is elided ("l'arbre", "dell'arte") is a word of its own.
+            let tokens = clause
+                .split(|c: char| c.is_whitespace() || ['\'', '’'].contains(&c))
+                .filter(|token| !token.is_empty())
+                .collect::<Vec<_>>();
+            let is_small = |token: &&str| {
+                words(token).next().is_none_or(|word| is_number(&word))
+                    || words(token).any(|word| self.is_small(&word))
+            };
+            for run in tokens.split(is_small) {
+                let is_noun = |token: &&str| !capitals || token.starts_with(char::is_uppercase);
+                if LENGTH.contains(&run.len()) && run.last().is_some_and(is_noun) {
+                    runs.push(run.join(" "));
+                }
+            }
+        }
+        runs
+    }
+
+    fn counts(&self, passage: &Passage, range: Range<usize>) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for sentence in &passage.sentences[range] {
+            for word in words(&sentence.text).filter(|word| !self.is_small(word)) {
+                *counts.entry(stem(&word)).or_insert(0) += 1;
+            }
+        }
+        counts
+    }
 }
+
+/// What parts clauses.
+const BREAKS: [char; 16] = [
+    ',', ';', ':', '.', '?', '!', '(', ')', '“', '”', '"', '—', '…', '„', '«', '»',
+];
 
 /// The noun phrases of a sentence that can be told without a dictionary: runs of content words, joined by prepositions,
 /// whole (no content word stands before or after), and where a noun phrase can stand: after a determiner or
 /// preposition, or first in a clause, and not before an object.
 fn noun_phrases(sentence: &str) -> Vec<String> {
-    const BREAKS: [char; 13] = [
-        ',', ';', ':', '.', '?', '!', '(', ')', '“', '”', '"', '—', '…',
-    ];
     let mut phrases = Vec::new();
     for clause in sentence.split(BREAKS) {
         let tokens = clause.split_whitespace().collect::<Vec<_>>();
@@ -190,6 +279,27 @@ mod tests {
             found.retain(|phrase| phrase.contains(' '));
             assert_eq!(found, phrases, "{sentence}");
         }
+    }
+
+    #[test]
+    fn phrases_of_other_languages_stand_between_small_words() {
+        for (code, sentence, phrases) in [
+            (
+                "de",
+                "Und dann ist das ein direkt befeuerter Ofen, wie früher, sagt „die Birgit“.",
+                &["direkt befeuerter Ofen", "Birgit"][..],
+            ),
+            (
+                "fr",
+                "Il y a dans l'arbre une tête d'épingle et un acarien rougeâtre.",
+                &["arbre", "tête", "épingle", "acarien rougeâtre"],
+            ),
+        ] {
+            let grammar = Grammar::of(code.parse().ok());
+            assert_eq!(grammar.phrases(sentence), phrases);
+        }
+        let unknown = Grammar::of("gsw".parse().ok());
+        assert!(matches!(unknown, Grammar::English));
     }
 
     #[test]

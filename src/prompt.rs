@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::sampler::Sampling;
+use crate::language::Language;
 use crate::registry::Kind;
 use crate::summarize::Request;
 use crate::transcript::Sentence;
@@ -17,6 +18,8 @@ use crate::words::capitalize;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Style {
+    /// The languages it writes; empty: any. In another one nothing is asked of it.
+    pub languages: Vec<Language>,
     /// Tokens of source per request. Small checkpoints keep to what they are given only where it is short.
     pub material: usize,
     /// See [`Sampling::copy_bias`].
@@ -51,6 +54,7 @@ pub struct Style {
 impl Default for Style {
     fn default() -> Self {
         Self {
+            languages: Vec::new(),
             material: 1500,
             answer: 80,
             copy_bias: 0.,
@@ -91,6 +95,12 @@ impl Style {
             Kind::T5 => summary_only("summarize:"),
             Kind::Bart => summary_only(""),
         }
+    }
+
+    /// Whether the checkpoint can be asked to write in a language; in one that is not known, it can.
+    pub fn writes(&self, language: Option<Language>) -> bool {
+        self.languages.is_empty()
+            || language.is_none_or(|language| self.languages.contains(&language))
     }
 
     /// Whether quotes are reported.

@@ -21,7 +21,7 @@ use crate::reading::Effort;
 use crate::summary::{self, Coverage, Evidence, Method, Provenance, SourceInfo, Summary, Topic};
 use crate::title::{self, Candidate};
 use crate::transcript::{self, Sentence, Transcript};
-use crate::words::without_conjunction;
+use crate::words::{without_conjunction, without_quotation_marks};
 use crate::writer::Writer;
 
 /// What the pipeline needs of a language model.
@@ -410,7 +410,7 @@ pub fn quote(sentences: &[Sentence], chosen: &[usize]) -> String {
     let mut quotes = Vec::<(Option<&str>, String)>::new();
     for (k, &i) in chosen.iter().enumerate() {
         let speaker = sentences[i].speaker.as_deref();
-        let text = without_conjunction(&sentences[i].text.replace(['“', '”', '"'], ""));
+        let text = without_conjunction(&without_quotation_marks(&sentences[i].text));
         match quotes.last_mut() {
             Some((last, quote)) if *last == speaker => {
                 let gap = if chosen[k - 1] + 1 == i { " " } else { " … " };

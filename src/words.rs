@@ -80,6 +80,12 @@ pub fn without_conjunction(text: &str) -> String {
     text.to_string()
 }
 
+/// A text without the marks of quotations in it, for one that is quoted itself, and with single spaces.
+pub fn without_quotation_marks(text: &str) -> String {
+    let text = text.replace(['"', '“', '”', '„', '«', '»'], "");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A text with its first letter in upper case.
 pub fn capitalize(text: &str) -> String {
     let mut chars = text.chars();
@@ -249,6 +255,10 @@ mod tests {
             "The rope broke."
         );
         assert_eq!(without_conjunction("Andrew came."), "Andrew came.");
+        assert_eq!(
+            without_quotation_marks("Il dit : « Viens. »"),
+            "Il dit : Viens."
+        );
         assert!(points_back("That’s the clock."));
         assert!(!points_back("The clock stopped."));
     }

@@ -22,6 +22,9 @@ pub struct Writer<'a> {
     llm: &'a dyn Llm,
     encoder: &'a dyn Encode,
     pub style: Style,
+    spoken: Option<Language>,
+    /// Whether it can be asked for summaries in the language wanted.
+    writes: bool,
     options: &'a Options,
     rules: Rules,
     progress: Progress,
@@ -48,6 +51,12 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let wanted = options.language.or(spoken);
         let name = wanted.map_or_else(|| "the language of the text".into(), |l| l.to_string());
+        let mut style = options.style.in_language(&name);
+        let writes = style.writes(wanted);
+        // A title of what is quoted is in the language that is spoken.
+        if !writes && !style.writes(spoken) {
+            style.title.clear();
+        }
         // What a model falls back to: the language most were trained on, or that of what they read.
         let other = match spoken {
             Some(spoken) if Some(spoken) != wanted => spoken,
@@ -56,14 +65,16 @@ impl<'a> Writer<'a> {
         Self {
             llm,
             encoder,
-            style: options.style.in_language(&name),
             options,
             rules: Rules {
-                clause_support: options.style.clause_support,
-                quotes: options.style.reports(),
+                clause_support: style.clause_support,
+                quotes: style.reports(),
                 language: wanted.map(|wanted| (wanted, other)),
                 translates: wanted.is_some() && spoken.is_some() && wanted != spoken,
             },
+            style,
+            spoken,
+            writes,
             progress,
             known: RefCell::default(),
         }
@@ -72,7 +83,10 @@ impl<'a> Writer<'a> {
     /// Summaries of all chapters. One without two sentences that hold and are likely to be good is tried again.
     pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
         let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        let mut open = (0..passages.len()).collect::<Vec<_>>();
+        let mut open = match self.writes {
+            true => (0..passages.len()).collect::<Vec<_>>(),
+            false => Vec::new(),
+        };
         for attempt in 0..ATTEMPTS {
             let groups = open
                 .iter()
@@ -141,7 +155,7 @@ impl<'a> Writer<'a> {
         let requests = self
             .style
             .overviews(&source, &self.samplings(OVERVIEW, OVERVIEW_DRAWS));
-        if requests.is_empty() {
+        if requests.is_empty() || !self.writes {
             return None;
         }
         // A failure here loses nothing: the whole is told without it then.
@@ -168,7 +182,7 @@ impl<'a> Writer<'a> {
 
     /// A report of some sentences, where quotes are reported and one of these holds.
     pub fn report(&self, passage: &Passage, quote: Reading) -> Option<Held> {
-        if !self.style.reports() || quote.is_empty() {
+        if !self.writes || !self.style.reports() || quote.is_empty() {
             return None;
         }
         let source = self.style.source(passage.sentences, &quote);

@@ -280,6 +280,25 @@ fn next_to_nothing_still_has_a_summary_and_a_title() {
 }
 
 #[test]
+fn a_model_is_asked_nothing_in_a_language_that_it_does_not_write() {
+    let style = Style {
+        languages: vec!["en".parse().unwrap()],
+        ..reports()
+    };
+    let german = "Jana: Die Uhr im Turm wird jede Woche von Hand aufgezogen, und das dauert zwanzig Minuten.\n\n\
+                  Tilo: Das Gewicht hängt an einem Seil aus Stahl, das alle zehn Jahre erneuert werden muss.\n";
+    for (text, written) in [(german, false), (TALK, true)] {
+        let llm = answers(report);
+        let summary = try_summary(text, 1, &llm, style.clone(), Effort::Balanced).unwrap();
+        assert_eq!(llm.batches.get() > 0, written);
+        let chapter = &summary.chapters[0];
+        assert_eq!(chapter.method == Method::Generated, written);
+        assert_eq!(chapter.coverage.given > 0, written);
+        assert!(!chapter.title.as_ref().unwrap().is_empty());
+    }
+}
+
+#[test]
 fn laughter_alone_is_no_transcript() {
     let error = try_summary(
         "[laughter]\n\n[Applause]\n",

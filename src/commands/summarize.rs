@@ -16,10 +16,10 @@ use crate::language::Language;
 use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use crate::prompt::Style;
-use crate::registry::MULTILINGUAL;
+use crate::registry::{MULTILINGUAL, POLYGLOT};
 use crate::render::Layout;
 use crate::summarize::{Llm, Models, Options, summarize};
-use crate::summary::Provenance;
+use crate::summary::{Provenance, Summary};
 use crate::transcript::{self, Transcript};
 
 /// Runs the command. `false` where some input failed; the others are done nevertheless.
@@ -167,7 +167,7 @@ impl Tools {
         transcript: Transcript,
         args: &Summarize,
         progress: Progress,
-    ) -> Result<crate::summary::Summary> {
+    ) -> Result<Summary> {
         let models = Models {
             encoder: &*self.encoder,
             boundaries: self.boundaries.as_ref(),
@@ -182,20 +182,31 @@ impl Tools {
             effort: args.writing.effort,
             language: args.writing.language,
         };
-        let path = transcript.path.clone();
         let summary = summarize(transcript, &models, &options, progress)?;
-        let language = summary
-            .source
-            .language
-            .and_then(|code| code.parse::<Language>().ok());
-        if let Some(language) = language.filter(|&language| language != Language::ENGLISH)
+        self.note_languages(&summary, args.writing.language, progress);
+        Ok(summary)
+    }
+
+    /// Says where a model does not know the language.
+    fn note_languages(&self, summary: &Summary, wanted: Option<Language>, progress: Progress) {
+        let source = &summary.source;
+        let path = &source.path;
+        let spoken = source.language.and_then(|code| code.parse().ok());
+        if let Some(language) = spoken.filter(|&language: &Language| language != Language::ENGLISH)
             && self.reads_english_only
         {
             progress.note(&format!(
                 "{path}: {language}, of which the sentence encoder was taught nothing; '--encoder {MULTILINGUAL}' reads 50 languages"
             ));
         }
-        Ok(summary)
+        if let (Some(wanted), Some(model)) = (wanted.or(spoken), &summary.model)
+            && !self.style.writes(Some(wanted))
+        {
+            progress.note(&format!(
+                "{path}: {} does not write {wanted}, so chapters are quoted; '-m {POLYGLOT}' writes 119 languages",
+                model.name
+            ));
+        }
     }
 }
 

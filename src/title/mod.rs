@@ -8,7 +8,10 @@ use self::signs::Signs;
 use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
 use crate::said::Source;
-use crate::words::{capitalize, content, is_first_or_second_person, is_stopword, stem, words};
+use crate::words::{
+    capitalize, content, is_first_or_second_person, is_stopword, stem, without_quotation_marks,
+    words,
+};
 
 /// Longest title, in characters.
 pub const LONGEST: usize = 70;
@@ -57,11 +60,7 @@ pub fn tidy(answer: &str, source: &Source, small: bool) -> Option<String> {
     let line = line
         .trim_matches(|c: char| c.is_whitespace() || "\"“”'‘’«»*#_`".contains(c))
         .trim_end_matches(['.', ',', ';', ':', '!', '。']);
-    let text = line
-        .replace(['"', '“', '”', '«', '»'], "")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let text = without_quotation_marks(line);
     let count = text.split_whitespace().count();
     let fits = (2..=9).contains(&count)
         && text.chars().count() <= LONGEST
@@ -191,8 +190,7 @@ pub fn choose(
 
 /// The beginning of a text as a title, cut after a whole word where there is one: for want of anything better.
 pub fn cut(text: &str) -> String {
-    let text = text.replace(['"', '“', '”', '«', '»'], "");
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = without_quotation_marks(text);
     let most = LONGEST - NUMBER;
     if text.chars().count() <= most {
         return capitalize(text.trim_end_matches(['.', ',', ';', ':', '!', '。']));

@@ -49,9 +49,11 @@ impl Writer<'_> {
             surprise: None,
         };
         let candidates = |(passage, written): (&Passage, Vec<Candidate>)| {
-            let phrases = phrase::phrases(passage).into_iter();
-            let phrases = phrases.filter(|(text, _)| title::may_be(text)).map(phrase);
-            written.into_iter().chain(phrases).collect::<Vec<_>>()
+            let phrases = phrase::phrases(passage, self.spoken).into_iter();
+            written
+                .into_iter()
+                .chain(phrases.map(phrase))
+                .collect::<Vec<_>>()
         };
         let mut titles = passages
             .iter()
