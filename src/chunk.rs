@@ -201,13 +201,8 @@ impl<'a> Passage<'a> {
             .sum()
     }
 
-    /// The `count` most central sentences of those that are `allowed`, which is asked in the order of their worth.
-    pub fn central_where(&self, count: usize, allowed: impl FnMut(usize) -> bool) -> Vec<usize> {
-        self.best(count, |i| self.centrality(i), allowed)
-    }
-
-    /// The `count` sentences of most worth that are `allowed`.
-    fn best(
+    /// The `count` sentences of most worth that are `allowed`, which is asked in the order of their worth.
+    pub fn best(
         &self,
         count: usize,
         worth: impl Fn(usize) -> f32,

@@ -69,10 +69,17 @@ pub struct Held {
     pub evidence: Range<usize>,
     /// Cosine of the claim and the one of them nearest to it.
     pub support: f32,
-    /// Whether it is, as far as that is known.
-    pub likely_good: bool,
+    /// What it is likely to be, where that is known.
+    pub chances: Option<Chances>,
     /// How good it is, for choosing.
     worth: f32,
+}
+
+impl Held {
+    /// Whether it is, as far as that is known.
+    pub fn likely_good(&self) -> bool {
+        self.chances.is_none_or(|chances| chances.likely_good())
+    }
 }
 
 /// How an answer is checked.
@@ -108,7 +115,7 @@ pub fn choose(passage: &Passage, answers: &[Answer], rules: Rules) -> Option<Vec
     let kept = kept.collect::<Vec<_>>();
     let mut good = kept.clone();
     for held in &mut good {
-        held.retain(|held| held.likely_good);
+        held.retain(Held::likely_good);
     }
     best(good).or_else(|| best(kept))
 }
@@ -187,7 +194,7 @@ fn keep(passage: &Passage, answer: &Answer, rules: Rules) -> Vec<Held> {
                     _ => nearest..nearest + 1,
                 },
                 support,
-                likely_good: chances.is_none_or(|chances| chances.likely_good()),
+                chances,
                 worth: value(claim, answer, chances, (support, relevance)),
             });
         }

@@ -16,6 +16,7 @@ pub mod commands;
 pub mod disfluency;
 pub mod engine;
 pub mod eval;
+pub mod gist;
 pub mod ground;
 pub mod hash;
 pub mod hub;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::chapters::embed::Embedding;
 use crate::chunk::Passage;
+use crate::gist;
 use crate::opening::opening;
 use crate::summarize::{evidence_of, quote};
 use crate::summary::{Evidence, KeyPoint};
@@ -24,6 +25,10 @@ pub struct Told {
     pub evidence: Evidence,
     /// Counts the chapters from 0.
     pub chapter: usize,
+    /// Cosine with what sets the chapter apart.
+    pub relevance: f32,
+    /// The chance that it is good, where that is known.
+    pub good: Option<f32>,
     /// Whether it is a quotation.
     pub quoted: bool,
 }
@@ -42,19 +47,64 @@ impl Parts {
         self.sentences.push(said);
         self.embeddings.push(embedding);
     }
+
+    /// How well each stands for the whole.
+    fn values(&self) -> Vec<f32> {
+        let value = |(i, told): (usize, &Told)| {
+            let others = self.told.iter().zip(&self.embeddings);
+            let others = others.filter(|(other, _)| other.chapter != told.chapter);
+            let near = gist::cosines(&self.embeddings[i], others.map(|(_, embedding)| embedding));
+            let words = told.text.split_whitespace().count();
+            gist::value(gist::signs(told.good, told.relevance, near, words))
+        };
+        self.told.iter().enumerate().map(value).collect()
+    }
+
+    fn chapters(&self) -> usize {
+        self.told.last().map_or(0, |told| told.chapter + 1)
+    }
+
+    /// The `count` that stand best for the whole, of those that are `allowed` by what they are and by their value, one of a chapter, in their order;
+    /// none that rests on what is `said` already.
+    fn best(
+        &self,
+        passage: &Passage,
+        count: usize,
+        said: &[Evidence],
+        allowed: impl Fn(&Told, f32) -> bool,
+    ) -> Vec<&Told> {
+        let values = self.values();
+        let mut taken = HashSet::new();
+        let chosen = passage.best(
+            count,
+            |i| values[i],
+            |i| {
+                let told = &self.told[i];
+                let is_new = said.iter().all(|said| !overlap(said, &told.evidence));
+                is_new && allowed(told, values[i]) && taken.insert(told.chapter)
+            },
+        );
+        chosen.into_iter().map(|i| &self.told[i]).collect()
+    }
+}
+
+fn overlap(a: &Evidence, b: &Evidence) -> bool {
+    a.sentence <= b.last_sentence && b.sentence <= a.last_sentence
 }
 
 /// Most key points, and the fewest chapters that have any: with less, the summaries themselves are as short.
 const KEY_POINTS: usize = 5;
 const LEAST_CHAPTERS: usize = 5;
+/// What a sentence must be worth to be one ([`gist::value`]).
+const LEAST_VALUE: f32 = 0.5;
 
-/// Sentences of the beginning, and of chapters, in a summary of the whole; of both together; and the fewest chapters that can stand for the
-/// whole.
+/// Sentences of chapters in a summary of the whole, beside what is said at the beginning; the fewest chapters that can stand for the whole; and
+/// sentences of a summary of quotations only.
 const SENTENCES: usize = 2;
-const SUMMARY: usize = 3;
 const CHAPTERS_OF_SUMMARY: usize = 3;
+const QUOTES: usize = 2;
 
-/// A summary of the whole, and its key points: from the parts that are most central to all of them.
+/// A summary of the whole, and its key points: from the parts that stand best for all of it.
 pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Whole {
     let all = 0..parts.sentences.len();
     // What is central to the document counts, not what is central to the few sentences chosen from it.
@@ -62,14 +112,18 @@ pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Whole {
         focus: document.focus.clone(),
         ..Passage::new(&parts.sentences, &parts.embeddings, all)
     };
-    let (summary, evidence, used) = match written(&passage, parts, writer) {
-        Some((summary, evidence)) => (summary, evidence, Vec::new()),
-        None => compiled(document, &passage, parts, writer),
-    };
+    if let Some((summary, evidence)) = written(&passage, parts, writer) {
+        return Whole {
+            summary,
+            evidence,
+            key_points: key_points(&passage, parts, &[]),
+        };
+    }
+    let (summary, evidence) = compiled(document, &passage, parts, writer);
     Whole {
+        key_points: key_points(&passage, parts, &evidence),
         summary,
         evidence,
-        key_points: key_points(&passage, parts, &used),
     }
 }
 
@@ -84,49 +138,44 @@ fn written(passage: &Passage, parts: &Parts, writer: &Writer) -> Option<(String,
     Some((texts.collect::<Vec<_>>().join(" "), evidence.collect()))
 }
 
-/// The summary without a model that can sum up chapters: what is said of it at the beginning, and what chapters say that is central to the
-/// whole; what carries it; and the parts that were taken. Of few chapters, or where they are all quoted, quotations.
+/// The summary without a model that can sum up chapters: what is said of it at the beginning, and what chapters say that stands best for the
+/// whole; and what carries it. Of few chapters, or where they are all quoted, quotations.
 fn compiled(
     document: &Passage,
     passage: &Passage,
     parts: &Parts,
     writer: &Writer,
-) -> (String, Vec<Evidence>, Vec<usize>) {
-    let opening = opening(document, SENTENCES);
-    let chapters = parts.told.last().map_or(0, |told| told.chapter + 1);
-    let left = match chapters < CHAPTERS_OF_SUMMARY {
+) -> (String, Vec<Evidence>) {
+    let (mut texts, mut evidence): (Vec<_>, Vec<_>) = begun(document, writer).into_iter().unzip();
+    let count = match parts.chapters() < CHAPTERS_OF_SUMMARY {
         true => 0,
-        false => SUMMARY.saturating_sub(opening.len()).min(SENTENCES),
+        false => SENTENCES,
     };
-    let mut taken = HashSet::new();
-    let used = passage.central_where(left, |i| {
-        let told = &parts.told[i];
-        // What was said of the whole is not said again, and quotations of chapters do not sum up anything.
-        let is_new = !opening.contains(&told.evidence.sentence);
-        is_new && !told.quoted && taken.insert(told.chapter)
-    });
-    if opening.is_empty() && used.is_empty() {
-        let (text, evidence) = quotation(document, &document.quotes(SENTENCES));
-        return (text, evidence, used);
+    // Quotations of chapters do not sum up anything.
+    let chosen = parts.best(passage, count, &evidence, |told, _| !told.quoted);
+    if texts.is_empty() && chosen.is_empty() {
+        return quotation(document, &document.quotes(QUOTES));
     }
-    let (text, mut evidence) = begun(document, &opening, writer);
-    let mut texts = Vec::from_iter((!text.is_empty()).then_some(text));
-    for told in used.iter().map(|&i| &parts.told[i]) {
+    for told in chosen {
         texts.push(told.text.clone());
         evidence.push(told.evidence.clone());
     }
-    (texts.join(" "), evidence, used)
+    (texts.join(" "), evidence)
 }
 
-/// What is said at the beginning: a single sentence in a report, if one holds, and quoted else.
-fn begun(document: &Passage, opening: &[usize], writer: &Writer) -> (String, Vec<Evidence>) {
-    if let [one] = opening
-        && let Some(held) = writer.report(document, vec![*one])
-    {
-        let evidence = evidence_of(document.sentences, held.evidence, held.support);
-        return (held.claim.text, vec![evidence]);
-    }
-    quotation(document, opening)
+/// What is said at the beginning that the recording is about: in a report, if one holds, and quoted else.
+fn begun(document: &Passage, writer: &Writer) -> Option<(String, Evidence)> {
+    let opening = opening(document)?;
+    Some(match writer.report(document, vec![opening]) {
+        Some(held) => (
+            held.claim.text,
+            evidence_of(document.sentences, held.evidence, held.support),
+        ),
+        None => (
+            quote(document.sentences, &[opening]),
+            evidence_of(document.sentences, opening..opening + 1, 1.),
+        ),
+    })
 }
 
 /// Some sentences as they were said, and where.
@@ -137,23 +186,21 @@ fn quotation(document: &Passage, chosen: &[usize]) -> (String, Vec<Evidence>) {
     (quote(document.sentences, chosen), evidence.collect())
 }
 
-/// The parts most central to the whole, one of a chapter, of as many chapters as leave some out; none of those `used` already.
-fn key_points(passage: &Passage, parts: &Parts, used: &[usize]) -> Vec<KeyPoint> {
-    let chapters = parts.told.last().map_or(0, |told| told.chapter + 1);
-    if chapters < LEAST_CHAPTERS {
+/// The parts that stand best for the whole, of as many chapters as leave some out; nothing of what is `said` already.
+fn key_points(passage: &Passage, parts: &Parts, said: &[Evidence]) -> Vec<KeyPoint> {
+    if parts.chapters() < LEAST_CHAPTERS {
         return Vec::new();
     }
-    let mut taken = HashSet::new();
-    let chosen = passage.central_where(KEY_POINTS.min(chapters / 2), |i| {
-        !used.contains(&i) && taken.insert(parts.told[i].chapter)
+    let count = KEY_POINTS.min(parts.chapters() / 2);
+    // Nor do they say most, but where there is nothing else.
+    let quoted = parts.told.iter().all(|told| told.quoted);
+    let chosen = parts.best(passage, count, said, |told, value| {
+        value >= LEAST_VALUE && told.quoted == quoted
     });
-    let point = |i: usize| {
-        let told = &parts.told[i];
-        KeyPoint {
-            text: told.text.clone(),
-            chapter: told.chapter,
-            evidence: told.evidence.clone(),
-        }
+    let point = |told: &Told| KeyPoint {
+        text: told.text.clone(),
+        chapter: told.chapter,
+        evidence: told.evidence.clone(),
     };
     chosen.into_iter().map(point).collect()
 }

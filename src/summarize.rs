@@ -7,7 +7,7 @@ use std::ops::Range;
 use anyhow::{Result, ensure};
 
 use crate::chapters::boundary::Boundaries;
-use crate::chapters::embed::{Embedding, Encode};
+use crate::chapters::embed::{Embedding, Encode, cosine};
 use crate::chapters::{self, Count, Levels};
 use crate::chunk::Passage;
 use crate::disfluency::without_disfluencies;
@@ -342,6 +342,8 @@ fn write_summary(
             text: text.clone(),
             evidence: evidence.clone(),
             chapter: place,
+            relevance: cosine(&held.claim.embedding, &passage.focus),
+            good: held.chances.and_then(|chances| chances.good),
             quoted: false,
         };
         parts.push(told, said, held.claim.embedding.clone());
@@ -361,6 +363,8 @@ fn write_summary(
             text: quote(passage.sentences, &[i]),
             evidence: evidence.clone(),
             chapter: place,
+            relevance: cosine(&passage.embeddings[i], &passage.focus),
+            good: None,
             quoted: true,
         };
         parts.push(

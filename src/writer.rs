@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
             open.retain(|&place| {
                 let held = ground::choose(&passages[place], &answers[place], self.rules);
                 let fine = |held: &Vec<Held>| {
-                    held.len() == ground::SENTENCES && held.iter().all(|held| held.likely_good)
+                    held.len() == ground::SENTENCES && held.iter().all(Held::likely_good)
                 };
                 !held.is_some_and(|held| fine(&held))
             });
@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
         held.filter(|held| held.len() == ground::SENTENCES)
     }
 
-    /// A report of some sentences, where quotes are reported and one of these holds.
+    /// A report of some sentences that is better than to quote them, where quotes are reported and there is one.
     pub fn report(&self, passage: &Passage, quote: Reading) -> Option<Held> {
         if !self.writes || !self.style.reports() || quote.is_empty() {
             return None;
@@ -193,7 +193,8 @@ impl<'a> Writer<'a> {
         let answers = self.read("Overview", vec![vec![(quote, requests)]]);
         let answers = answers.unwrap_or_default().into_iter().next()?;
         let mut held = ground::choose(passage, &answers, self.rules)?.into_iter();
-        held.find(|held| held.likely_good)
+        let sure = |held: &Held| held.chances.is_none_or(|chances| chances.surely_true());
+        held.find(|held| held.likely_good() && sure(held))
     }
 
     /// Tokens of source there is room for beside a question and its answer, at most as many as the style wants.
