@@ -192,7 +192,7 @@ fn key_points(passage: &Passage, parts: &Parts, said: &[Evidence]) -> Vec<KeyPoi
         return Vec::new();
     }
     let count = KEY_POINTS.min(parts.chapters() / 2);
-    // Nor do they say most, but where there is nothing else.
+    // Nor are they key points, unless there is nothing else.
     let quoted = parts.told.iter().all(|told| told.quoted);
     let chosen = parts.best(passage, count, said, |told, value| {
         value >= LEAST_VALUE && told.quoted == quoted
