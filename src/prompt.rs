@@ -18,7 +18,7 @@ use crate::words::capitalize;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Style {
-    /// The languages it writes; empty: any. In another one nothing is asked of it.
+    /// The languages it reads and writes; empty: any. Nothing is asked of it in, or about, another one.
     pub languages: Vec<Language>,
     /// Tokens of source per request. Small checkpoints keep to what they are given only where it is short.
     pub material: usize,
@@ -97,8 +97,8 @@ impl Style {
         }
     }
 
-    /// Whether the checkpoint can be asked to write in a language; in one that is not known, it can.
-    pub fn writes(&self, language: Option<Language>) -> bool {
+    /// Whether the checkpoint can be asked in a language and about what is said in it; in one that cannot be told, it can.
+    pub fn knows(&self, language: Option<Language>) -> bool {
         self.languages.is_empty()
             || language.is_none_or(|language| self.languages.contains(&language))
     }

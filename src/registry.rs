@@ -19,7 +19,7 @@ pub const STARTER: &str = "smollm2-135m";
 pub const ENCODER: &str = "all-minilm-l6-v2";
 /// The one for other languages than English.
 pub const MULTILINGUAL: &str = "multilingual-minilm-l12-v2";
-/// A language model for them: it was taught 119 (Qwen3 Technical Report, 2025).
+/// A language model for those: it was taught 119 (Qwen3 Technical Report, 2025).
 pub const POLYGLOT: &str = "qwen3-1.7b";
 
 macro_rules! manifests {

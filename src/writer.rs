@@ -23,8 +23,8 @@ pub struct Writer<'a> {
     encoder: &'a dyn Encode,
     pub style: Style,
     spoken: Option<Language>,
-    /// Whether it can be asked for summaries in the language wanted.
-    writes: bool,
+    /// Whether it can be asked for summaries in the language wanted, of what is spoken.
+    is_asked: bool,
     options: &'a Options,
     rules: Rules,
     progress: Progress,
@@ -52,9 +52,9 @@ impl<'a> Writer<'a> {
         let wanted = options.language.or(spoken);
         let name = wanted.map_or_else(|| "the language of the text".into(), |l| l.to_string());
         let mut style = options.style.in_language(&name);
-        let writes = style.writes(wanted);
+        let is_asked = style.knows(wanted) && style.knows(spoken);
         // A title of what is quoted is in the language that is spoken.
-        if !writes && !style.writes(spoken) {
+        if !style.knows(spoken) {
             style.title.clear();
         }
         // What a model falls back to: the language most were trained on, or that of what they read.
@@ -74,7 +74,7 @@ impl<'a> Writer<'a> {
             },
             style,
             spoken,
-            writes,
+            is_asked,
             progress,
             known: RefCell::default(),
         }
@@ -83,7 +83,7 @@ impl<'a> Writer<'a> {
     /// Summaries of all chapters. One without two sentences that hold and are likely to be good is tried again.
     pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
         let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        let mut open = match self.writes {
+        let mut open = match self.is_asked {
             true => (0..passages.len()).collect::<Vec<_>>(),
             false => Vec::new(),
         };
@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
         let requests = self
             .style
             .overviews(&source, &self.samplings(OVERVIEW, OVERVIEW_DRAWS));
-        if requests.is_empty() || !self.writes {
+        if requests.is_empty() || !self.is_asked {
             return None;
         }
         // A failure here loses nothing: the whole is told without it then.
@@ -182,7 +182,7 @@ impl<'a> Writer<'a> {
 
     /// A report of some sentences that is better than to quote them, where quotes are reported and there is one.
     pub fn report(&self, passage: &Passage, quote: Reading) -> Option<Held> {
-        if !self.writes || !self.style.reports() || quote.is_empty() {
+        if !self.is_asked || !self.style.reports() || quote.is_empty() {
             return None;
         }
         let source = self.style.source(passage.sentences, &quote);

@@ -54,6 +54,18 @@ fn try_summary(
     style: Style,
     effort: Effort,
 ) -> Result<Summary> {
+    try_summary_in(None, text, chapters, llm, style, effort)
+}
+
+/// The same in the language of a code.
+fn try_summary_in(
+    language: Option<&str>,
+    text: &str,
+    chapters: usize,
+    llm: &dyn Llm,
+    style: Style,
+    effort: Effort,
+) -> Result<Summary> {
     let models = Models {
         encoder: &FakeEncoder,
         boundaries: None,
@@ -66,7 +78,7 @@ fn try_summary(
         temperature: 0.3,
         style,
         effort,
-        language: None,
+        language: language.map(|code| code.parse().unwrap()),
     };
     let transcript = transcript::parse("talk.txt", text.as_bytes(), None)?;
     summarize(transcript, &models, &options, Progress::hidden())
@@ -280,17 +292,23 @@ fn next_to_nothing_still_has_a_summary_and_a_title() {
 }
 
 #[test]
-fn a_model_is_asked_nothing_in_a_language_that_it_does_not_write() {
+fn a_model_is_asked_nothing_about_a_language_that_it_does_not_know() {
     let style = Style {
         languages: vec!["en".parse().unwrap()],
         ..reports()
     };
     let german = "Jana: Die Uhr im Turm wird jede Woche von Hand aufgezogen, und das dauert zwanzig Minuten.\n\n\
                   Tilo: Das Gewicht hängt an einem Seil aus Stahl, das alle zehn Jahre erneuert werden muss.\n";
-    for (text, written) in [(german, false), (TALK, true)] {
+    for (text, language, written, titled) in [
+        (german, None, false, false),
+        (german, Some("en"), false, false),
+        (TALK, Some("de"), false, true),
+        (TALK, None, true, true),
+    ] {
         let llm = answers(report);
-        let summary = try_summary(text, 1, &llm, style.clone(), Effort::Balanced).unwrap();
-        assert_eq!(llm.batches.get() > 0, written);
+        let style = style.clone();
+        let summary = try_summary_in(language, text, 1, &llm, style, Effort::Balanced).unwrap();
+        assert_eq!(llm.batches.get() > 0, written || titled);
         let chapter = &summary.chapters[0];
         assert_eq!(chapter.method == Method::Generated, written);
         assert_eq!(chapter.coverage.given > 0, written);

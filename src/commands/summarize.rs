@@ -199,11 +199,12 @@ impl Tools {
                 "{path}: {language}, of which the sentence encoder was taught nothing; '--encoder {MULTILINGUAL}' reads 50 languages"
             ));
         }
-        if let (Some(wanted), Some(model)) = (wanted.or(spoken), &summary.model)
-            && !self.style.writes(Some(wanted))
+        let mut languages = [wanted, spoken].into_iter().flatten();
+        if let Some(unknown) = languages.find(|&language| !self.style.knows(Some(language)))
+            && let Some(model) = &summary.model
         {
             progress.note(&format!(
-                "{path}: {} does not write {wanted}, so chapters are quoted; '-m {POLYGLOT}' writes 119 languages",
+                "{path}: {} does not know {unknown}, so chapters are quoted; '-m {POLYGLOT}' was taught 119 languages",
                 model.name
             ));
         }
