@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 
 SPEAKER = re.compile(r"([A-Z][\w .’'-]{0,40}): +(.*)", re.S)
-END = re.compile(r"(?<=[.?!…])[\"”’)]*\s+")
+END = re.compile(r"(?:(?<=[.?!…])|(?<=[.?!…][\"”’)]))\s+")
 
 
 def sentences(text):
     """Of paragraphs, some of which say who speaks from there on."""
     speaker, found = None, []
-    for paragraph in filter(str.strip, re.split(r"\n\s*\n|\n", text.strip())):
+    for paragraph in filter(str.strip, text.splitlines()):
         if named := SPEAKER.fullmatch(paragraph):
             speaker, paragraph = named.groups()
         for sentence in filter(str.strip, END.split(paragraph)):

@@ -45,7 +45,7 @@ def main():
     args = parser.parse_args()
     rows = []
     for path in args.documents:
-        for document in map(json.loads, Path(path).read_text().splitlines()):
+        for document in map(json.loads, Path(path).read_text(encoding="utf-8").splitlines()):
             if document.get("chapters_fine"):
                 rows.append(score(args.program, document))
     if not rows:
@@ -69,7 +69,10 @@ def score(program, document):
         file.flush()
         levels = parts(program, file.name, "--levels", "2", "--chapters", str(len(document["chapters"])))
         flat = parts(program, file.name, "--chapters", str(len(levels)))
-    starts = lambda cues: [before[cue] for cue in cues if before[cue] > 0]
+
+    def starts(cues):
+        return [before[cue] for cue in cues if before[cue] > 0]
+
     equal = [before[-1] * k / len(levels) for k in range(1, len(levels))]
     return (before[-1], len(levels), len(human) + 1, *(f1(found, human) for found in (starts(levels), starts(flat), equal)))
 

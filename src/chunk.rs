@@ -291,7 +291,7 @@ impl<'a> Passage<'a> {
     }
 }
 
-fn is_question(text: &str) -> bool {
+pub fn is_question(text: &str) -> bool {
     text.trim_end().ends_with(['?', '？'])
 }
 

@@ -4,16 +4,14 @@
 //! (`models/adapters/whole_judged.jsonl`): 0 for what does not belong into three sentences on the whole, 1 for what may, 2 for what an editor
 //! would choose.
 
-use crate::chapters::embed::{Embedding, cosine};
-
 /// How many signs there are.
-pub const COUNT: usize = 4;
+const COUNT: usize = 4;
 
 /// The weight of each, in the order of [`signs`], and what is added.
 const WEIGHTS: [f32; COUNT] = [0.218, 0.41, 0.895, 0.124];
 const BIAS: f32 = -0.235;
 
-/// The chance to be good of what does not tell, the mean of those judged.
+/// The chance to be good of a sentence whose model has no probes, and of a quotation: the mean of those judged.
 const USUAL: f32 = 0.4;
 
 /// Sentences of other chapters with which one is compared.
@@ -47,11 +45,6 @@ pub fn signs(
 pub fn value(signs: [f32; COUNT]) -> f32 {
     let terms = signs.into_iter().zip(WEIGHTS);
     BIAS + terms.map(|(sign, weight)| sign * weight).sum::<f32>()
-}
-
-/// Its cosines with sentences of other chapters.
-pub fn cosines<'a>(own: &Embedding, others: impl Iterator<Item = &'a Embedding>) -> Vec<f32> {
-    others.map(|other| cosine(own, other)).collect()
 }
 
 #[cfg(test)]

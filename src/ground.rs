@@ -69,14 +69,14 @@ pub struct Held {
     pub evidence: Range<usize>,
     /// Cosine of the claim and the one of them nearest to it.
     pub support: f32,
-    /// What it is likely to be, where that is known.
+    /// How likely it is to be true, and good, where that is known.
     pub chances: Option<Chances>,
     /// How good it is, for choosing.
     worth: f32,
 }
 
 impl Held {
-    /// Whether it is, as far as that is known.
+    /// Whether it is likely to be good; true where nothing is known.
     pub fn likely_good(&self) -> bool {
         self.chances.is_none_or(|chances| chances.likely_good())
     }

@@ -12,12 +12,7 @@ use whatlang::{Detector, Lang};
 pub struct Language(isolang::Language);
 
 /// Languages that detectors name, and the macrolanguages of ISO 639 that people do: Mandarin is asked for as Chinese.
-const COMPRISED: [(&str, &str); 4] = [
-    ("cmn", "zho"),
-    ("nob", "nor"),
-    ("pes", "fas"),
-    ("ydd", "yid"),
-];
+const COMPRISED: [(&str, &str); 3] = [("cmn", "zho"), ("nob", "nor"), ("pes", "fas")];
 
 impl Language {
     pub const ENGLISH: Self = Self(isolang::Language::Eng);
@@ -35,7 +30,7 @@ impl Language {
             return true;
         }
         let codes = [self, other].map(Self::detected_code);
-        // It knows few languages, but tells those apart better.
+        // whichlang knows sixteen languages only, but tells those apart better.
         let found = whichlang::detect_language(text).three_letter_code();
         let known = whichlang::LANGUAGES.map(|language| language.three_letter_code());
         if codes.iter().all(|code| known.contains(code)) && codes.contains(&found) {

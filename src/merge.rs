@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::chapters::embed::Embedding;
+use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::gist;
+use crate::language::Language;
 use crate::opening::opening;
 use crate::summarize::{evidence_of, quote};
 use crate::summary::{Evidence, KeyPoint};
@@ -53,38 +54,50 @@ impl Parts {
         let value = |(i, told): (usize, &Told)| {
             let others = self.told.iter().zip(&self.embeddings);
             let others = others.filter(|(other, _)| other.chapter != told.chapter);
-            let near = gist::cosines(&self.embeddings[i], others.map(|(_, embedding)| embedding));
+            let near = others.map(|(_, other)| cosine(&self.embeddings[i], other));
             let words = told.text.split_whitespace().count();
-            gist::value(gist::signs(told.good, told.relevance, near, words))
+            gist::value(gist::signs(
+                told.good,
+                told.relevance,
+                near.collect(),
+                words,
+            ))
         };
         self.told.iter().enumerate().map(value).collect()
     }
 
+    /// How many chapters there are: each has a part.
     fn chapters(&self) -> usize {
         self.told.last().map_or(0, |told| told.chapter + 1)
     }
+}
 
+/// The parts, as they are chosen from.
+struct Choice<'a> {
+    parts: &'a Parts,
+    /// Of the parts, with what the document is about.
+    passage: Passage<'a>,
+    /// See [`gist::value`].
+    values: Vec<f32>,
+}
+
+impl Choice<'_> {
     /// The `count` that stand best for the whole, of those that are `allowed` by what they are and by their value, one of a chapter, in their order;
     /// none that rests on what is `said` already.
     fn best(
         &self,
-        passage: &Passage,
         count: usize,
         said: &[Evidence],
         allowed: impl Fn(&Told, f32) -> bool,
     ) -> Vec<&Told> {
-        let values = self.values();
+        let told = &self.parts.told;
         let mut taken = HashSet::new();
-        let chosen = passage.best(
-            count,
-            |i| values[i],
-            |i| {
-                let told = &self.told[i];
-                let is_new = said.iter().all(|said| !overlap(said, &told.evidence));
-                is_new && allowed(told, values[i]) && taken.insert(told.chapter)
-            },
-        );
-        chosen.into_iter().map(|i| &self.told[i]).collect()
+        let may_be = |i: usize| {
+            let is_new = said.iter().all(|said| !overlap(said, &told[i].evidence));
+            is_new && allowed(&told[i], self.values[i]) && taken.insert(told[i].chapter)
+        };
+        let chosen = self.passage.best(count, |i| self.values[i], may_be);
+        chosen.into_iter().map(|i| &told[i]).collect()
     }
 }
 
@@ -107,21 +120,25 @@ const QUOTES: usize = 2;
 /// A summary of the whole, and its key points: from the parts that stand best for all of it.
 pub fn whole(document: &Passage, parts: &Parts, writer: &Writer) -> Whole {
     let all = 0..parts.sentences.len();
-    // What is central to the document counts, not what is central to the few sentences chosen from it.
-    let passage = Passage {
-        focus: document.focus.clone(),
-        ..Passage::new(&parts.sentences, &parts.embeddings, all)
+    let choice = Choice {
+        parts,
+        // What is central to the document counts, not what is central to the few sentences chosen from it.
+        passage: Passage {
+            focus: document.focus.clone(),
+            ..Passage::new(&parts.sentences, &parts.embeddings, all)
+        },
+        values: parts.values(),
     };
-    if let Some((summary, evidence)) = written(&passage, parts, writer) {
+    if let Some((summary, evidence)) = written(&choice.passage, parts, writer) {
         return Whole {
             summary,
             evidence,
-            key_points: key_points(&passage, parts, &[]),
+            key_points: key_points(&choice, &[]),
         };
     }
-    let (summary, evidence) = compiled(document, &passage, parts, writer);
+    let (summary, evidence) = compiled(document, &choice, writer);
     Whole {
-        key_points: key_points(&passage, parts, &evidence),
+        key_points: key_points(&choice, &evidence),
         summary,
         evidence,
     }
@@ -140,21 +157,27 @@ fn written(passage: &Passage, parts: &Parts, writer: &Writer) -> Option<(String,
 
 /// The summary without a model that can sum up chapters: what is said of it at the beginning, and what chapters say that stands best for the
 /// whole; and what carries it. Of few chapters, or where they are all quoted, quotations.
-fn compiled(
-    document: &Passage,
-    passage: &Passage,
-    parts: &Parts,
-    writer: &Writer,
-) -> (String, Vec<Evidence>) {
-    let (mut texts, mut evidence): (Vec<_>, Vec<_>) = begun(document, writer).into_iter().unzip();
-    let count = match parts.chapters() < CHAPTERS_OF_SUMMARY {
+fn compiled(document: &Passage, choice: &Choice, writer: &Writer) -> (String, Vec<Evidence>) {
+    // What announcements look like is known of English.
+    let english = writer
+        .spoken
+        .is_none_or(|spoken| spoken == Language::ENGLISH);
+    let opening = english.then(|| opening(document)).flatten();
+    let begun = opening.map(|opening| begun(document, opening, writer));
+    let (mut texts, mut evidence): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
+    let count = match choice.parts.chapters() < CHAPTERS_OF_SUMMARY {
         true => 0,
         false => SENTENCES,
     };
     // Quotations of chapters do not sum up anything.
-    let chosen = parts.best(passage, count, &evidence, |told, _| !told.quoted);
-    if texts.is_empty() && chosen.is_empty() {
-        return quotation(document, &document.quotes(QUOTES));
+    let chosen = choice.best(count, &evidence, |told, _| !told.quoted);
+    if chosen.is_empty() {
+        let mut quotes = Vec::from_iter(opening);
+        let central = document.quotes(QUOTES).into_iter();
+        quotes.extend(central.filter(|&i| Some(i) != opening));
+        quotes.truncate(QUOTES);
+        quotes.sort_unstable();
+        return quotation(document, &quotes);
     }
     for told in chosen {
         texts.push(told.text.clone());
@@ -163,10 +186,9 @@ fn compiled(
     (texts.join(" "), evidence)
 }
 
-/// What is said at the beginning that the recording is about: in a report, if one holds, and quoted else.
-fn begun(document: &Passage, writer: &Writer) -> Option<(String, Evidence)> {
-    let opening = opening(document)?;
-    Some(match writer.report(document, vec![opening]) {
+/// The sentence of the beginning that says what the recording is about: in a report, if one holds, and quoted else.
+fn begun(document: &Passage, opening: usize, writer: &Writer) -> (String, Evidence) {
+    match writer.report(document, vec![opening]) {
         Some(held) => (
             held.claim.text,
             evidence_of(document.sentences, held.evidence, held.support),
@@ -175,7 +197,7 @@ fn begun(document: &Passage, writer: &Writer) -> Option<(String, Evidence)> {
             quote(document.sentences, &[opening]),
             evidence_of(document.sentences, opening..opening + 1, 1.),
         ),
-    })
+    }
 }
 
 /// Some sentences as they were said, and where.
@@ -187,15 +209,15 @@ fn quotation(document: &Passage, chosen: &[usize]) -> (String, Vec<Evidence>) {
 }
 
 /// The parts that stand best for the whole, of as many chapters as leave some out; nothing of what is `said` already.
-fn key_points(passage: &Passage, parts: &Parts, said: &[Evidence]) -> Vec<KeyPoint> {
-    if parts.chapters() < LEAST_CHAPTERS {
+fn key_points(choice: &Choice, said: &[Evidence]) -> Vec<KeyPoint> {
+    let chapters = choice.parts.chapters();
+    if chapters < LEAST_CHAPTERS {
         return Vec::new();
     }
-    let count = KEY_POINTS.min(parts.chapters() / 2);
-    // Nor are they key points, unless there is nothing else.
-    let quoted = parts.told.iter().all(|told| told.quoted);
-    let chosen = parts.best(passage, count, said, |told, value| {
-        value >= LEAST_VALUE && told.quoted == quoted
+    // Quotations are key points only where all chapters are quoted.
+    let all_quoted = choice.parts.told.iter().all(|told| told.quoted);
+    let chosen = choice.best(KEY_POINTS.min(chapters / 2), said, |told, value| {
+        value >= LEAST_VALUE && told.quoted == all_quoted
     });
     let point = |told: &Told| KeyPoint {
         text: told.text.clone(),

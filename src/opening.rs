@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::chunk::Passage;
+use crate::chunk::{Passage, is_question};
 use crate::words::words;
 
 /// Signs of an announcement: that somebody speaks of something, that it is now, that it is still to come.
@@ -33,10 +33,8 @@ const LENGTH: RangeInclusive<usize> = 7..=40;
 /// Sentences among which an announcement is looked for: a twelfth of all, but so many.
 const ANNOUNCED: RangeInclusive<usize> = 15..=60;
 
-/// Sentences among which one without signs is looked for, and how near its meaning is to that of the whole: below are greetings, tests of
-/// microphones and the like.
+/// Sentences among which one without signs is looked for.
 const FIRST: usize = 15;
-const NEAR_THE_MATTER: f32 = 0.3;
 
 /// The sentence that says best what the recording is about; `None` where it begins with something else.
 pub fn opening(document: &Passage) -> Option<usize> {
@@ -45,7 +43,7 @@ pub fn opening(document: &Passage) -> Option<usize> {
     let value = |i| {
         let centrality = document.centrality(i);
         let signs = signs(&document.sentences[i].text);
-        let may_be = signs > 0 || (i < FIRST && centrality >= NEAR_THE_MATTER);
+        let may_be = signs > 0 || i < FIRST;
         let values = [signs as f32, centrality, (1. + i as f32).ln()];
         let terms = values.into_iter().zip(WEIGHTS);
         may_be.then(|| BIAS + terms.map(|(value, weight)| value * weight).sum::<f32>())
@@ -58,7 +56,7 @@ pub fn opening(document: &Passage) -> Option<usize> {
 }
 
 fn is_fit(text: &str) -> bool {
-    LENGTH.contains(&text.split_whitespace().count()) && !text.ends_with('?')
+    LENGTH.contains(&text.split_whitespace().count()) && !is_question(text)
 }
 
 /// How many of [`SIGNS`] a sentence has. What somebody will not talk about, it is not about.
@@ -101,7 +99,7 @@ mod tests {
         let mut said = [
             ("Check one.", 0.1),
             ("Is this thing on today, shall we talk about it?", 0.2),
-            ("The clock of Marlock was made by a farmer.", 0.8),
+            ("The clock of Marlock was made by a farmer.", 0.7),
             (
                 "So today we’re going to talk about the clock of Marlock.",
                 0.5,

@@ -1,5 +1,7 @@
-//! Phrases of a text that name what it is about: noun phrases, as far as they can be told by the small words around them.
+//! Phrases of a text that name what it is about: noun phrases, as far as they can be told by the small words around them; in other languages than
+//! English runs of words between small words.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::{Range, RangeInclusive};
 
@@ -61,7 +63,6 @@ pub fn phrases(passage: &Passage, spoken: Option<Language>) -> Vec<(String, f32)
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     scored.truncate(grammar.compared());
     let best = scored.first().map_or(1., |(score, _)| *score);
-
     scored
         .into_iter()
         .map(|(score, phrase)| (phrase, score / best))
@@ -82,7 +83,12 @@ enum Grammar {
 impl Grammar {
     /// That of English where the language cannot be told, or nothing is known of it.
     fn of(language: Option<Language>) -> Self {
-        let language = language.filter(|language| *language != Language::ENGLISH);
+        // Words that no spaces part cannot be told by these means.
+        const UNSPACED: [&str; 6] = ["ja", "km", "lo", "my", "th", "zh"];
+        let other = |language: &Language| {
+            *language != Language::ENGLISH && !UNSPACED.contains(&language.code())
+        };
+        let language = language.filter(other);
         let known = language.and_then(|l| Some((l, stop_words::lookup(l.code())?)));
         known.map_or(Self::English, |(language, small)| Self::Other {
             small: small.iter().copied().collect(),
@@ -94,7 +100,7 @@ impl Grammar {
     fn is_small(&self, word: &str) -> bool {
         match self {
             Self::English => is_stopword(word),
-            // Of one or two letters are what is left of what an apostrophe cuts off, and what no list has.
+            // "l'" and "qu'" of "l'arbre" and "qu'il", and small words that no list has.
             Self::Other { small, .. } => small.contains(word) || word.is_ascii() && word.len() < 3,
         }
     }
@@ -121,7 +127,7 @@ impl Grammar {
         match self {
             Self::English => title::may_be(phrase),
             // Many languages say in one word what English says in two.
-            Self::Other { .. } => true,
+            Self::Other { .. } => phrase.chars().count() <= title::LONGEST,
         }
     }
 
@@ -129,11 +135,8 @@ impl Grammar {
     fn runs(&self, sentence: &str, capitals: bool) -> Vec<String> {
         let mut runs = Vec::new();
         for clause in sentence.split(BREAKS) {
-            // What is elided ("l'arbre", "dell'arte") is a word of its own.
-            let tokens = clause
-                .split(|c: char| c.is_whitespace() || ['\'', '’'].contains(&c))
-                .filter(|token| !token.is_empty())
-                .collect::<Vec<_>>();
+            let clause = without_elisions(clause);
+            let tokens = clause.split_whitespace().collect::<Vec<_>>();
             let is_small = |token: &&str| {
                 words(token).next().is_none_or(|word| is_number(&word))
                     || words(token).any(|word| self.is_small(&word))
@@ -151,12 +154,21 @@ impl Grammar {
     fn counts(&self, passage: &Passage, range: Range<usize>) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         for sentence in &passage.sentences[range] {
-            for word in words(&sentence.text).filter(|word| !self.is_small(word)) {
+            let text = match self {
+                Self::English => Cow::Borrowed(&sentence.text),
+                Self::Other { .. } => Cow::Owned(without_elisions(&sentence.text)),
+            };
+            for word in words(&text).filter(|word| !self.is_small(word)) {
                 *counts.entry(stem(&word)).or_insert(0) += 1;
             }
         }
         counts
     }
+}
+
+/// What is elided ("l'arbre", "dell'arte") as a word of its own.
+fn without_elisions(text: &str) -> String {
+    text.replace(['\'', '’'], " ")
 }
 
 /// What parts clauses.
@@ -254,6 +266,7 @@ fn is_noun_phrase(kinds: &[Kind], span: Range<usize>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::Sentence;
 
     #[test]
     fn noun_phrases_of_several_words_are_whole_and_without_verbs() {
@@ -298,8 +311,27 @@ mod tests {
             let grammar = Grammar::of(code.parse().ok());
             assert_eq!(grammar.phrases(sentence), phrases);
         }
-        let unknown = Grammar::of("gsw".parse().ok());
-        assert!(matches!(unknown, Grammar::English));
+        for code in ["gsw", "zh"] {
+            let unknown = Grammar::of(code.parse().ok());
+            assert!(matches!(unknown, Grammar::English), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_said_often_is_a_phrase_whatever_is_elided_before_it() {
+        let said = [
+            "L'arbre est vieux.",
+            "On voit l'arbre d'ici.",
+            "C'est l'arbre du village.",
+        ];
+        let sentences = said.map(|text| Sentence {
+            text: text.into(),
+            ..Sentence::default()
+        });
+        let embeddings = vec![vec![1.]; 3];
+        let passage = Passage::new(&sentences, &embeddings, 0..3);
+        let found = phrases(&passage, "fr".parse().ok());
+        assert_eq!(found[0].0, "arbre");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::words::capitalize;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Style {
-    /// The languages it reads and writes; empty: any. Nothing is asked of it in, or about, another one.
+    /// The languages it reads and writes; empty: any. No summaries are asked of it in, or of, another one, nor titles of what is said in another one.
     pub languages: Vec<Language>,
     /// Tokens of source per request. Small checkpoints keep to what they are given only where it is short.
     pub material: usize,

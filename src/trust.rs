@@ -104,7 +104,7 @@ impl Chances {
         self.truth >= LEAST
     }
 
-    /// Whether it is better than a quotation.
+    /// Whether it is likely enough to be true to go before a quotation.
     pub fn surely_true(&self) -> bool {
         self.truth >= SURE
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crate::numbers::is_number;
 
-/// The words of a text, lower case, in order: letters and digits, with inner apostrophes and hyphens split off.
+/// The words of a text, lower case, in order: letters, digits and inner apostrophes; hyphens part them.
 pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '’')
         .map(|word| word.trim_matches(['\'', '’']))
@@ -80,7 +80,7 @@ pub fn without_conjunction(text: &str) -> String {
     text.to_string()
 }
 
-/// A text without the marks of quotations in it, for one that is quoted itself, and with single spaces.
+/// A text without the double marks of quotations in it, for one that is quoted or made a title itself, and with single spaces.
 pub fn without_quotation_marks(text: &str) -> String {
     let text = text.replace(['"', '“', '”', '„', '«', '»'], "");
     text.split_whitespace().collect::<Vec<_>>().join(" ")

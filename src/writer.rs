@@ -22,9 +22,10 @@ pub struct Writer<'a> {
     llm: &'a dyn Llm,
     encoder: &'a dyn Encode,
     pub style: Style,
-    spoken: Option<Language>,
-    /// Whether it can be asked for summaries in the language wanted, of what is spoken.
-    is_asked: bool,
+    /// The transcript's language, where it is known.
+    pub spoken: Option<Language>,
+    /// Whether it can be asked for summaries: it knows the language that is wanted, and the one that is spoken.
+    sums_up: bool,
     options: &'a Options,
     rules: Rules,
     progress: Progress,
@@ -50,11 +51,13 @@ impl<'a> Writer<'a> {
         progress: Progress,
     ) -> Self {
         let wanted = options.language.or(spoken);
-        let name = wanted.map_or_else(|| "the language of the text".into(), |l| l.to_string());
+        let [sums_up, reads] = [wanted, spoken].map(|language| options.style.knows(language));
+        let sums_up = sums_up && reads;
+        // What is quoted is in the language that is spoken, and so is its title.
+        let written = if sums_up { wanted } else { spoken };
+        let name = written.map_or_else(|| "the language of the text".into(), |l| l.to_string());
         let mut style = options.style.in_language(&name);
-        let is_asked = style.knows(wanted) && style.knows(spoken);
-        // A title of what is quoted is in the language that is spoken.
-        if !style.knows(spoken) {
+        if !reads {
             style.title.clear();
         }
         // What a model falls back to: the language most were trained on, or that of what they read.
@@ -74,7 +77,7 @@ impl<'a> Writer<'a> {
             },
             style,
             spoken,
-            is_asked,
+            sums_up,
             progress,
             known: RefCell::default(),
         }
@@ -83,7 +86,7 @@ impl<'a> Writer<'a> {
     /// Summaries of all chapters. One without two sentences that hold and are likely to be good is tried again.
     pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
         let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        let mut open = match self.is_asked {
+        let mut open = match self.sums_up {
             true => (0..passages.len()).collect::<Vec<_>>(),
             false => Vec::new(),
         };
@@ -155,7 +158,7 @@ impl<'a> Writer<'a> {
         let requests = self
             .style
             .overviews(&source, &self.samplings(OVERVIEW, OVERVIEW_DRAWS));
-        if requests.is_empty() || !self.is_asked {
+        if requests.is_empty() || !self.sums_up {
             return None;
         }
         // A failure here loses nothing: the whole is told without it then.
@@ -182,7 +185,7 @@ impl<'a> Writer<'a> {
 
     /// A report of some sentences that is better than to quote them, where quotes are reported and there is one.
     pub fn report(&self, passage: &Passage, quote: Reading) -> Option<Held> {
-        if !self.is_asked || !self.style.reports() || quote.is_empty() {
+        if !self.sums_up || !self.style.reports() || quote.is_empty() {
             return None;
         }
         let source = self.style.source(passage.sentences, &quote);

@@ -305,7 +305,10 @@ fn a_model_is_asked_nothing_about_a_language_that_it_does_not_know() {
         (TALK, Some("de"), false, true),
         (TALK, None, true, true),
     ] {
-        let llm = answers(report);
+        let llm = answers(|request| {
+            assert!(!request.user.contains("German"), "{}", request.user);
+            report(request)
+        });
         let style = style.clone();
         let summary = try_summary_in(language, text, 1, &llm, style, Effort::Balanced).unwrap();
         assert_eq!(llm.batches.get() > 0, written || titled);
