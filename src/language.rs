@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use whatlang::{Detector, Lang};
 
+use crate::transcript::Sentence;
+
 /// A language, named by its ISO 639 codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -22,6 +24,12 @@ impl Language {
         let info = whatlang::detect(text)?;
         let found = Self::from_639_3(info.lang().code())?;
         info.is_reliable().then_some(found)
+    }
+
+    /// The language of what is said, if it can be told.
+    pub fn spoken_in(sentences: &[Sentence]) -> Option<Self> {
+        let texts = sentences.iter().map(|sentence| sentence.text.as_str());
+        Self::detect(&texts.collect::<Vec<_>>().join(" "))
     }
 
     /// Whether a text, be it a single short sentence, is rather in this language than in `other`. One that no detector knows is taken for granted.

@@ -130,7 +130,7 @@ pub fn summarize(
         options.count,
         options.levels,
     )?;
-    let spoken = language(&sentences);
+    let spoken = Language::spoken_in(&sentences);
     let mut summary = boundaries(&transcript, &sentences, &chapters, spoken);
     // From here on it is read and quoted as one would write it down.
     let sentences = fluent(sentences, spoken);
@@ -174,12 +174,6 @@ pub fn summarize(
     summary.key_points = whole.key_points;
     summary.model = Some(provenance.clone());
     Ok(summary)
-}
-
-/// The language of what is said, if it can be told.
-fn language(sentences: &[Sentence]) -> Option<Language> {
-    let texts = sentences.iter().map(|sentence| sentence.text.as_str());
-    Language::detect(&texts.collect::<Vec<_>>().join(" "))
 }
 
 /// The same sentences without disfluencies, where those are known.

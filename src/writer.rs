@@ -86,10 +86,8 @@ impl<'a> Writer<'a> {
     /// Summaries of all chapters. One without two sentences that hold and are likely to be good is tried again.
     pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
         let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        let mut open = match self.sums_up {
-            true => (0..passages.len()).collect::<Vec<_>>(),
-            false => Vec::new(),
-        };
+        let may_ask = |&place: &usize| self.sums_up && self.reads(&passages[place]);
+        let mut open = (0..passages.len()).filter(may_ask).collect::<Vec<_>>();
         for attempt in 0..ATTEMPTS {
             let groups = open
                 .iter()
@@ -124,6 +122,16 @@ impl<'a> Writer<'a> {
             }
         };
         Ok(passages.iter().zip(answers).map(draft).collect())
+    }
+
+    /// The language of a passage: its own where that can be told, or that of the transcript.
+    fn language(&self, passage: &Passage) -> Option<Language> {
+        Language::spoken_in(&passage.sentences[passage.range.clone()]).or(self.spoken)
+    }
+
+    /// Whether the model knows what is spoken there.
+    fn reads(&self, passage: &Passage) -> bool {
+        self.style.knows(self.language(passage))
     }
 
     /// What is asked about a chapter: every reading, with its requests.

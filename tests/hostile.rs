@@ -320,6 +320,29 @@ fn a_model_is_asked_nothing_about_a_language_that_it_does_not_know() {
 }
 
 #[test]
+fn a_chapter_in_a_language_that_the_model_does_not_know_is_quoted() {
+    let style = Style {
+        languages: vec!["en".parse().unwrap()],
+        overview: String::new(),
+        ..reports()
+    };
+    let german = "Jana: Die Uhr im Turm wird jede Woche von Hand aufgezogen, und das dauert zwanzig Minuten.\n\n\
+                  Tilo: Das Gewicht hängt an einem Seil aus Stahl, das alle zehn Jahre erneuert werden muss.\n\n";
+    // A chapter of its own: it shares no word with the rest.
+    let text = format!("{}{}", TALK.repeat(3), german.repeat(9));
+    let llm = answers(|request| {
+        assert!(!request.user.contains("Turm"), "{}", request.user);
+        report(request)
+    });
+    let summary = try_summary(&text, 2, &llm, style, Effort::Balanced).unwrap();
+    let methods = summary.chapters.iter().map(|chapter| chapter.method);
+    assert_eq!(
+        methods.collect::<Vec<_>>(),
+        [Method::Generated, Method::Extractive]
+    );
+}
+
+#[test]
 fn laughter_alone_is_no_transcript() {
     let error = try_summary(
         "[laughter]\n\n[Applause]\n",

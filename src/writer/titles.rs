@@ -49,7 +49,7 @@ impl Writer<'_> {
             surprise: None,
         };
         let candidates = |(passage, written): (&Passage, Vec<Candidate>)| {
-            let phrases = phrase::phrases(passage, self.spoken).into_iter();
+            let phrases = phrase::phrases(passage, self.language(passage)).into_iter();
             written
                 .into_iter()
                 .chain(phrases.map(phrase))
@@ -73,6 +73,9 @@ impl Writer<'_> {
     /// Learns how unlikely the model finds each title, where it is shown the sentences that the passage is most about.
     fn reconsider(&self, passages: &[Passage], titles: &mut [Vec<Candidate>]) {
         let requests = |(passage, titles): (&Passage, &Vec<Candidate>)| {
+            if !self.reads(passage) {
+                return Vec::new();
+            }
             let shown = self.lines(passage, self.style.title_material);
             let texts = titles.iter().map(|title| title.text.as_str());
             self.style.dictated_titles(&shown, texts)
@@ -98,6 +101,9 @@ impl Writer<'_> {
         shown: impl Fn(usize) -> Vec<String>,
     ) -> Vec<Vec<Candidate>> {
         let request = |place: usize| {
+            if !self.reads(&passages[place]) {
+                return Vec::new();
+            }
             let samplings = self.title_samplings(place);
             let ask = |text: &String| self.style.titles(text, &samplings);
             shown(place).iter().flat_map(ask).collect::<Vec<_>>()
