@@ -9,7 +9,8 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 use chapterize::engine::arch::attention::{Mask, Scores, attend_rows, attention};
 use chapterize::engine::arch::layers::{LayerNorm, RmsNorm};
-use chapterize::engine::sampler::{Rules, Sampler, Sampling};
+use chapterize::engine::rules::Rules;
+use chapterize::engine::sampler::{Sampler, Sampling};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// As in the program.

@@ -13,21 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-TOLERANCE = 40
-
-
-def f1(found, human):
-    found, human, matched = sorted(found), sorted(human), 0
-    i = j = 0
-    while i < len(found) and j < len(human):
-        apart = found[i] - human[j]
-        if abs(apart) <= TOLERANCE:
-            matched, i, j = matched + 1, i + 1, j + 1
-        elif apart < 0:
-            i += 1
-        else:
-            j += 1
-    return 2 * matched / max(len(found) + len(human), 1)
+from scores import f1
 
 
 def parts(program, transcript, *options):
@@ -63,7 +49,7 @@ def score(program, document):
     for utterance in utterances:
         before.append(before[-1] + len(utterance["text"].split()))
     human = [before[part["start_utterance"]] for part in document["chapters_fine"]]
-    human = [place for place in human if place > 0]
+    human = sorted(place for place in human if place > 0)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump({"segments": utterances}, file)
         file.flush()
@@ -71,7 +57,7 @@ def score(program, document):
         flat = parts(program, file.name, "--chapters", str(len(levels)))
 
     def starts(cues):
-        return [before[cue] for cue in cues if before[cue] > 0]
+        return sorted(before[cue] for cue in cues if before[cue] > 0)
 
     equal = [before[-1] * k / len(levels) for k in range(1, len(levels))]
     return (before[-1], len(levels), len(human) + 1, *(f1(found, human) for found in (starts(levels), starts(flat), equal)))

@@ -25,6 +25,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from scores import f1
+
 # Talks kept for evaluation, by where they were given; recorded standups and half of the meetings are kept by file.
 KEPT = ("stanford", "london", "chaincode", "edgedevplusplus")
 # As in src/chapters/signs.rs.
@@ -119,19 +121,6 @@ def train(documents, seed, args):
 def score(heads, document):
     scores = torch.stack([head(document.embeddings, document.signs) for head in heads])
     return torch.log_softmax(scores, 1).mean(0).numpy()
-
-
-def f1(found, human, tolerance=40):
-    i = j = matched = 0
-    while i < len(found) and j < len(human):
-        apart = found[i] - human[j]
-        if abs(apart) <= tolerance:
-            matched, i, j = matched + 1, i + 1, j + 1
-        elif apart < 0:
-            i += 1
-        else:
-            j += 1
-    return 2 * matched / max(1, len(found) + len(human))
 
 
 def highest(scores, document, apart=100):

@@ -4,10 +4,12 @@
 //! its words with one sentence there (or the quote), its meaning is near some sentence there (said by whom it names), and it speaks
 //! about people, not as one of them. The report of a quote has to be one that can be trusted ([`crate::trust`]), too.
 
+mod choice;
 mod claims;
 
 use std::ops::Range;
 
+pub use self::choice::choose;
 pub use self::claims::claims;
 use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
@@ -24,10 +26,6 @@ const MEANING_SUPPORTED: f32 = 0.45;
 const REPEATED: f32 = 0.85;
 /// Sentences of a summary.
 pub const SENTENCES: usize = 2;
-/// A second sentence that holds is worth more than a slightly better single one.
-const SECOND: f32 = 0.1;
-/// A second sentence is worth less by this part of its likeness to the first: two that tell of different things say more.
-const VARIETY: f32 = 0.4;
 /// What it counts for choosing a report that it can be trusted, against that it is to the point.
 const TRUST: f32 = 0.45;
 /// The same of the chance that it is good, where the model has probes for that: then that counts in the place of trust, length and the wish to say nothing.
@@ -38,8 +36,6 @@ const REFUSED: f32 = 0.15;
 const QUESTION: f32 = 0.8;
 /// Words from which on a report does not say more.
 const TELLING: f32 = 24.;
-/// A summary of fewer words says less than a quote.
-const LEAST_WORDS: usize = 12;
 
 /// A sentence of an answer, with what the checks need to know of it.
 #[derive(Debug, Clone)]
@@ -108,59 +104,11 @@ impl Rules {
     }
 }
 
-/// The best of what several answers say: of each, the sentences that hold; of those, the answer that says most, filled up from
-/// the others. What is not likely to be good comes only where too little else holds. `None` where nothing holds, or next to nothing.
-pub fn choose(passage: &Passage, answers: &[Answer], rules: Rules) -> Option<Vec<Held>> {
-    let kept = answers.iter().map(|answer| keep(passage, answer, rules));
-    let kept = kept.collect::<Vec<_>>();
-    let mut good = kept.clone();
-    for held in &mut good {
-        held.retain(Held::likely_good);
-    }
-    best(good).or_else(|| best(kept))
-}
-
-fn best(mut kept: Vec<Vec<Held>>) -> Option<Vec<Held>> {
-    kept.retain(|held| !held.is_empty());
-    let best = (0..kept.len()).max_by(|&a, &b| worth(&kept[a]).total_cmp(&worth(&kept[b])))?;
-    let mut best = kept.swap_remove(best);
-    let mut others = kept.into_iter().flatten().collect::<Vec<_>>();
-    others.retain(|held| !points_back(&held.claim.text));
-    while best.len() < SENTENCES {
-        others.retain(|held| best.iter().all(|other| is_another(held, other)));
-        let value = |held: &Held| held.worth - VARIETY * likeness(held, &best);
-        let Some(next) =
-            (0..others.len()).max_by(|&a, &b| value(&others[a]).total_cmp(&value(&others[b])))
-        else {
-            break;
-        };
-        best.push(others.swap_remove(next));
-    }
-    if !best.iter().any(|held| points_back(&held.claim.text)) {
-        best.sort_by_key(|held| held.evidence.start);
-    }
-    let words = |held: &Held| held.claim.text.split_whitespace().count();
-    let told = best.iter().map(words).sum::<usize>();
-    (told >= LEAST_WORDS).then_some(best)
-}
-
 /// How much a report says, to 1: a short one can be very much to the point and still say little.
 fn says(text: &str) -> f32 {
     let words = text.split_whitespace().count();
     let asks = if asks(text) { QUESTION } else { 1. };
     asks * (0.5 + 0.5 * (words as f32 / TELLING).min(1.))
-}
-
-fn worth(held: &[Held]) -> f32 {
-    let mean = held.iter().map(|held| held.worth).sum::<f32>() / held.len().max(1) as f32;
-    mean + SECOND * held.len().saturating_sub(1) as f32
-}
-
-fn likeness(held: &Held, others: &[Held]) -> f32 {
-    let alike = others
-        .iter()
-        .map(|other| cosine(&held.claim.embedding, &other.claim.embedding));
-    alike.fold(0., f32::max)
 }
 
 /// The sentences of one answer that hold, at most [`SENTENCES`].
@@ -271,12 +219,6 @@ fn alike(a: &Claim, b: &Claim) -> bool {
     opening(a) == opening(b) || cosine(&a.embedding, &b.embedding) > REPEATED
 }
 
-/// Whether two claims tell of different things: other words, and other sentences that carry them.
-fn is_another(a: &Held, b: &Held) -> bool {
-    let apart = a.evidence.end <= b.evidence.start || b.evidence.end <= a.evidence.start;
-    apart && !alike(&a.claim, &b.claim)
-}
-
 /// The sentence nearest to a meaning: index and cosine.
 pub fn evidence(
     passage: &Passage,
@@ -300,6 +242,16 @@ mod tests {
         Claim {
             text: text.into(),
             embedding: embedding.to_vec(),
+        }
+    }
+
+    fn answer(reading: &[usize], claim: &Claim) -> Answer {
+        Answer {
+            reading: reading.into(),
+            claims: vec![claim.clone()],
+            doubt: None,
+            refusal: 0.,
+            probed: Vec::new(),
         }
     }
 
@@ -332,14 +284,7 @@ mod tests {
         let good = claim("Walter Pym kept the clock for thirty years.", [0.9, 0.43]);
         let wrong = claim("Walter Pym kept the clock for forty years.", [1., 0.]);
         let other = claim("The rope broke in 2006.", [0.1, 0.99]);
-        let answer = |claim: &Claim| Answer {
-            reading: vec![0, 1],
-            claims: vec![claim.clone()],
-            doubt: None,
-            refusal: 0.,
-            probed: Vec::new(),
-        };
-        let answers = [answer(&wrong), answer(&other), answer(&good)];
+        let answers = [&wrong, &other, &good].map(|claim| answer(&[0, 1], claim));
         let held = choose(&passage, &answers, RULES);
         assert_eq!(texts(held), [good.text, other.text]);
         assert!(choose(&passage, &answers[..1], RULES).is_none());
@@ -359,11 +304,8 @@ mod tests {
         );
         let of = |reading: &[usize]| {
             let answer = Answer {
-                reading: reading.into(),
-                claims: vec![both.clone()],
                 doubt: Some(0.4),
-                refusal: 0.,
-                probed: Vec::new(),
+                ..answer(reading, &both)
             };
             choose(&passage, &[answer], rules)
         };
@@ -390,15 +332,14 @@ mod tests {
             ..RULES
         };
         for refused in 0..3 {
+            let claim = |i: usize| Claim {
+                text: sentences[i].text.clone(),
+                embedding: embeddings[i].clone(),
+            };
             let answers = [0, 1, 2].map(|i| Answer {
-                reading: vec![i],
-                claims: vec![Claim {
-                    text: sentences[i].text.clone(),
-                    embedding: embeddings[i].clone(),
-                }],
                 doubt: Some(0.2),
                 refusal: if i == refused { 0.9 } else { 0.1 },
-                probed: Vec::new(),
+                ..answer(&[i], &claim(i))
             });
             let held = choose(&passage, &answers, rules).unwrap();
             let told = held.iter().map(|held| held.evidence.start);
@@ -417,15 +358,13 @@ mod tests {
         };
         let first = "Walter Pym kept the clock at Marlock for the whole thirty years.";
         let second = "The rope broke in two thousand and six.";
-        let answer = |at: usize, text: &str, probed: [f32; 2]| Answer {
-            reading: vec![at],
-            claims: vec![claim(text, [(1 - at) as f32, at as f32])],
+        let probed = |at: usize, text: &str, probed: [f32; 2]| Answer {
             doubt: Some(0.4),
-            refusal: 0.,
             probed: probed.to_vec(),
+            ..answer(&[at], &claim(text, [(1 - at) as f32, at as f32]))
         };
         let told = |a, b| {
-            let answers = [answer(0, first, a), answer(1, second, b)];
+            let answers = [probed(0, first, a), probed(1, second, b)];
             texts(choose(&passage, &answers, rules))
         };
         assert_eq!(told([3., 3.], [3., 3.]), [first, second]);
@@ -440,13 +379,7 @@ mod tests {
         let passage = Passage::new(&sentences, &embeddings, 0..2);
         let german = "de".parse::<Language>().unwrap();
         let of = |text: &str, rules| {
-            let answer = Answer {
-                reading: vec![0, 1],
-                claims: vec![claim(text, [0.9, 0.43])],
-                doubt: None,
-                refusal: 0.,
-                probed: Vec::new(),
-            };
+            let answer = answer(&[0, 1], &claim(text, [0.9, 0.43]));
             choose(&passage, &[answer], rules).is_some()
         };
         let rules = Rules {

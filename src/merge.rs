@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use crate::chapters::embed::{Embedding, cosine};
 use crate::chunk::Passage;
 use crate::gist;
-use crate::language::Language;
 use crate::opening::opening;
 use crate::summarize::{evidence_of, quote};
 use crate::summary::{Evidence, KeyPoint};
@@ -158,11 +157,7 @@ fn written(passage: &Passage, parts: &Parts, writer: &Writer) -> Option<(String,
 /// The summary without a model that can sum up chapters: what is said of it at the beginning, and what chapters say that stands best for the
 /// whole; and what carries it. Of few chapters, or where they are all quoted, quotations.
 fn compiled(document: &Passage, choice: &Choice, writer: &Writer) -> (String, Vec<Evidence>) {
-    // What announcements look like is known of English.
-    let english = writer
-        .spoken
-        .is_none_or(|spoken| spoken == Language::ENGLISH);
-    let opening = english.then(|| opening(document)).flatten();
+    let opening = opening(document, writer.spoken);
     let begun = opening.map(|opening| begun(document, opening, writer));
     let (mut texts, mut evidence): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
     let count = match choice.parts.chapters() < CHAPTERS_OF_SUMMARY {

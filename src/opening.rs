@@ -8,6 +8,7 @@
 use std::ops::RangeInclusive;
 
 use crate::chunk::{Passage, is_question};
+use crate::language::Language;
 use crate::words::words;
 
 /// Signs of an announcement: that somebody speaks of something, that it is now, that it is still to come.
@@ -36,8 +37,11 @@ const ANNOUNCED: RangeInclusive<usize> = 15..=60;
 /// Sentences among which one without signs is looked for.
 const FIRST: usize = 15;
 
-/// The sentence that says best what the recording is about; `None` where it begins with something else.
-pub fn opening(document: &Passage) -> Option<usize> {
+/// The sentence that says best what the recording is about; `None` where it begins with something else, or another language than English is spoken.
+pub fn opening(document: &Passage, spoken: Option<Language>) -> Option<usize> {
+    if spoken.is_some_and(|spoken| spoken != Language::ENGLISH) {
+        return None;
+    }
     let all = document.sentences.len();
     let among = (all / 12).clamp(*ANNOUNCED.start(), *ANNOUNCED.end());
     let value = |i| {
@@ -91,7 +95,7 @@ mod tests {
             focus: vec![1., 0.],
             ..Passage::new(&sentences, &embeddings, 0..said.len())
         };
-        opening(&document)
+        opening(&document, None)
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub struct Writer<'a> {
     pub style: Style,
     /// The transcript's language, where it is known.
     pub spoken: Option<Language>,
-    /// Whether it can be asked for summaries: it knows the language that is wanted, and the one that is spoken.
-    sums_up: bool,
+    /// What it is to write in.
+    wanted: Option<Language>,
     options: &'a Options,
     rules: Rules,
     progress: Progress,
@@ -51,15 +51,14 @@ impl<'a> Writer<'a> {
         progress: Progress,
     ) -> Self {
         let wanted = options.language.or(spoken);
-        let [sums_up, reads] = [wanted, spoken].map(|language| options.style.knows(language));
-        let sums_up = sums_up && reads;
-        // What is quoted is in the language that is spoken, and so is its title.
-        let written = if sums_up { wanted } else { spoken };
-        let name = written.map_or_else(|| "the language of the text".into(), |l| l.to_string());
-        let mut style = options.style.in_language(&name);
-        if !reads {
-            style.title.clear();
-        }
+        // What cannot be told in the language wanted is quoted, and has a title in the language that is spoken.
+        let knows = |language| options.style.knows(language);
+        let told = if knows(wanted) && knows(spoken) {
+            wanted
+        } else {
+            spoken
+        };
+        let name = told.map_or_else(|| "the language of the text".into(), |l| l.to_string());
         // What a model falls back to: the language most were trained on, or that of what they read.
         let other = match spoken {
             Some(spoken) if Some(spoken) != wanted => spoken,
@@ -68,16 +67,16 @@ impl<'a> Writer<'a> {
         Self {
             llm,
             encoder,
+            style: options.style.in_language(&name),
             options,
             rules: Rules {
-                clause_support: style.clause_support,
-                quotes: style.reports(),
+                clause_support: options.style.clause_support,
+                quotes: options.style.reports(),
                 language: wanted.map(|wanted| (wanted, other)),
                 translates: wanted.is_some() && spoken.is_some() && wanted != spoken,
             },
-            style,
             spoken,
-            sums_up,
+            wanted,
             progress,
             known: RefCell::default(),
         }
@@ -86,8 +85,9 @@ impl<'a> Writer<'a> {
     /// Summaries of all chapters. One without two sentences that hold and are likely to be good is tried again.
     pub fn summaries(&self, passages: &[Passage]) -> Result<Vec<Draft>> {
         let mut answers = passages.iter().map(|_| Vec::new()).collect::<Vec<_>>();
-        let may_ask = |&place: &usize| self.sums_up && self.reads(&passages[place]);
-        let mut open = (0..passages.len()).filter(may_ask).collect::<Vec<_>>();
+        let mut open = (0..passages.len())
+            .filter(|&place| self.sums_up(&passages[place]))
+            .collect::<Vec<_>>();
         for attempt in 0..ATTEMPTS {
             let groups = open
                 .iter()
@@ -129,9 +129,14 @@ impl<'a> Writer<'a> {
         Language::spoken_in(&passage.sentences[passage.range.clone()]).or(self.spoken)
     }
 
-    /// Whether the model knows what is spoken there.
+    /// Whether the model knows what is spoken, there and in the transcript.
     fn reads(&self, passage: &Passage) -> bool {
-        self.style.knows(self.language(passage))
+        self.style.knows(self.spoken) && self.style.knows(self.language(passage))
+    }
+
+    /// Whether it can be asked for a summary of a passage.
+    fn sums_up(&self, passage: &Passage) -> bool {
+        self.style.knows(self.wanted) && self.reads(passage)
     }
 
     /// What is asked about a chapter: every reading, with its requests.
@@ -166,7 +171,7 @@ impl<'a> Writer<'a> {
         let requests = self
             .style
             .overviews(&source, &self.samplings(OVERVIEW, OVERVIEW_DRAWS));
-        if requests.is_empty() || !self.sums_up {
+        if requests.is_empty() || !self.sums_up(parts) {
             return None;
         }
         // A failure here loses nothing: the whole is told without it then.
@@ -193,7 +198,7 @@ impl<'a> Writer<'a> {
 
     /// A report of some sentences that is better than to quote them, where quotes are reported and there is one.
     pub fn report(&self, passage: &Passage, quote: Reading) -> Option<Held> {
-        if !self.sums_up || !self.style.reports() || quote.is_empty() {
+        if !self.style.reports() || quote.is_empty() || !self.sums_up(passage) {
             return None;
         }
         let source = self.style.source(passage.sentences, &quote);

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::batch::Cache;
 use super::generation::{Beams, EarlyStopping};
-use super::sampler::Rules;
+use super::rules::Rules;
 
 /// The state of one text's search.
 pub struct BeamSearch<'a> {

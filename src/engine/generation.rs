@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::checkpoint::read_json;
-use super::sampler::Rules;
+use super::rules::Rules;
 
 /// What a checkpoint asks of every text.
 #[derive(Debug, Clone, Default, PartialEq)]

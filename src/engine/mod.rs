@@ -16,6 +16,7 @@ pub mod generate;
 pub mod generation;
 pub mod gguf;
 pub mod probe;
+pub mod rules;
 pub mod safetensors;
 pub mod sampler;
 pub mod template;
