@@ -3,7 +3,9 @@
 pub mod boundary;
 pub mod decode;
 pub mod embed;
+pub mod expected;
 pub mod lexical;
+pub mod posterior;
 pub mod signs;
 
 use std::ops::Range;
