@@ -9,8 +9,10 @@
 pub struct Nearness {
     /// Words within which a chosen place counts for a true one.
     pub within: f32,
-    /// What a place that is exactly right counts for more than one `within` words off, as a part of the former.
-    pub exactness: f32,
+    /// What one that is near counts for less than the true one itself, which counts 1.
+    pub exactness: f64,
+    /// Where one place has this part of what is expected near a chosen one, it is chosen instead.
+    pub peak: f64,
     /// Words that lie between two chosen places at least, and between them and both ends.
     pub apart: f32,
 }
@@ -18,9 +20,10 @@ pub struct Nearness {
 impl Nearness {
     /// What a chosen place counts for a true one that is so many words off.
     fn worth(&self, words: f32) -> f64 {
-        match words <= self.within {
-            true => f64::from(1. - self.exactness * words / self.within.max(1.)),
-            false => 0.,
+        match words {
+            0. => 1.,
+            _ if words <= self.within => 1. - self.exactness,
+            _ => 0.,
         }
     }
 }
@@ -78,7 +81,27 @@ pub fn best(
         last = origin[last];
     }
     chosen.reverse();
+    to_peaks(&mut chosen, chances, offsets, &nearness);
     Some(chosen)
+}
+
+/// Moves each chosen unit to one near it that has most of what is expected there, if there is such a one: a plain beginning is not missed by a
+/// sentence for the sake of others that are less likely.
+fn to_peaks(chosen: &mut [usize], chances: &[f64], offsets: &[f32], nearness: &Nearness) {
+    for k in 0..chosen.len() {
+        let from = k.checked_sub(1).map_or(1, |before| chosen[before] + 1);
+        let to = chosen.get(k + 1).copied().unwrap_or(chances.len());
+        let off = |&i: &usize| (offsets[i] - offsets[chosen[k]]).abs();
+        let near = (from..to).filter(|i| off(i) <= nearness.within);
+        let near = near.collect::<Vec<_>>();
+        let all = near.iter().map(|&i| chances[i]).sum::<f64>();
+        let likeliest = near
+            .into_iter()
+            .max_by(|&a, &b| chances[a].total_cmp(&chances[b]));
+        chosen[k] = likeliest
+            .filter(|&i| chances[i] >= nearness.peak * all)
+            .unwrap_or(chosen[k]);
+    }
 }
 
 /// What is expected around a unit, if it is chosen.
@@ -129,6 +152,7 @@ mod tests {
     const NEAR: Nearness = Nearness {
         within: 20.,
         exactness: 0.3,
+        peak: 2.,
         apart: 0.,
     };
 
@@ -140,7 +164,7 @@ mod tests {
     fn chances_that_lie_together_outweigh_one_alone() {
         let mut chances = [0.; 12];
         chances[2] = 0.4;
-        chances[7..10].copy_from_slice(&[0.2, 0.2, 0.2]);
+        chances[7..10].copy_from_slice(&[0.2, 0.25, 0.2]);
         let best = |count| best(&chances, &offsets(12), count, NEAR);
         assert_eq!(best(1), Some(vec![8]));
         assert_eq!(best(2), Some(vec![2, 8]));
@@ -181,6 +205,15 @@ mod tests {
                 None => assert!(pairs.is_empty()),
             }
         }
+    }
+
+    #[test]
+    fn a_plain_beginning_is_taken_for_less_likely_ones_around_it() {
+        let mut chances = [0.; 12];
+        chances[4..8].copy_from_slice(&[0.2, 0., 0.2, 0.3]);
+        let best = |peak| best(&chances, &offsets(12), 1, Nearness { peak, ..NEAR });
+        assert_eq!(best(2.), Some(vec![6]));
+        assert_eq!(best(0.4), Some(vec![7]));
     }
 
     #[test]
