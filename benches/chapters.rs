@@ -1,4 +1,4 @@
-//! Finding chapters: sentence embeddings, and the segmentation of least cost.
+//! Finding chapters: sentence embeddings, and where to cut.
 
 use std::hint::black_box;
 use std::path::Path;

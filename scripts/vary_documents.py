@@ -2,10 +2,12 @@
 
     python scripts/vary_documents.py sentences talks.jsonl > talks-sentences.jsonl
     python scripts/vary_documents.py captions talks.jsonl > talks-captions.jsonl
+    python scripts/vary_documents.py thinned standups.jsonl > standups-thinned.jsonl
 
 `sentences`: a cue for each sentence, without times, where the document has paragraphs. `captions`: lower case, without punctuation, in cues of 6
 to 12 words that end anywhere but where somebody else begins to speak, with times where the document has them: as automatic captions are.
-People's chapters begin in the cue that has their first word. Speakers of captions are kept with --speakers only.
+People's chapters begin in the cue that has their first word. Speakers of captions are kept with --speakers only. `thinned`: every document ten
+times, each time without a tenth of its utterances, drawn at random (those with which chapters begin stay): whether what is found hangs on a few.
 """
 
 import argparse
@@ -17,6 +19,8 @@ import sys
 END = re.compile(r"(?<=[.?!…])[\"'”’)]*\s+")
 # What is left of a word in captions.
 DROPPED = re.compile(r"[^\w'’%$]+")
+THINNED = 0.1  # part of the utterances that is left out
+COPIES = 10
 
 
 def timed_words(utterance, kept):
@@ -68,23 +72,42 @@ def sentences(document):
     return cues, sorted({min(start, len(cues) - 1) for start in starts})
 
 
+def thinned(document, draw):
+    begins = {chapter["start_utterance"] for chapter in document["chapters"]}
+    cues, starts = [], []
+    for i, utterance in enumerate(document["utterances"]):
+        if i in begins or draw.random() >= THINNED:
+            if i in begins:
+                starts.append(len(cues))
+            cues.append(utterance)
+    return cues, starts
+
+
+def variants(document, kind, speakers, number):
+    """Of a document, the `number`th of its file: (what its id ends with, cues, where chapters begin) each."""
+    if kind == "captions":
+        yield kind, *captions(document, speakers, random.Random(number))
+    elif kind == "sentences":
+        yield kind, *sentences(document)
+    else:
+        for copy in range(COPIES):
+            yield f"{kind}-{copy}", *thinned(document, random.Random(number * COPIES + copy))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("sentences", "captions"))
+    parser.add_argument("kind", choices=("sentences", "captions", "thinned"))
     parser.add_argument("data")
     parser.add_argument("--speakers", action="store_true", help="captions have speakers, too")
     args = parser.parse_args()
     with open(args.data, encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             document = json.loads(line)
-            if args.kind == "captions":
-                cues, starts = captions(document, args.speakers, random.Random(number))
-            else:
-                cues, starts = sentences(document)
-            chapters = [{"start_utterance": start} for start in starts]
-            varied = {"id": f"{document['id']}~{args.kind}", "utterances": cues, "chapters": chapters}
-            json.dump(varied, sys.stdout)
-            print()
+            for name, cues, starts in variants(document, args.kind, args.speakers, number):
+                chapters = [{"start_utterance": start} for start in starts]
+                varied = {"id": f"{document['id']}~{name}", "utterances": cues, "chapters": chapters}
+                json.dump(varied, sys.stdout)
+                print()
 
 
 if __name__ == "__main__":

@@ -82,6 +82,10 @@ impl Boundaries {
                 .zip(scores)
                 .for_each(|(sum, score)| *sum += score);
         }
+        ensure!(
+            sum.iter().all(|score| score.is_finite()),
+            "the boundary model gives scores that are not numbers; its weights are damaged"
+        );
         let uniform = (places as f32).ln();
         let mean = sum
             .iter()

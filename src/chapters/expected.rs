@@ -2,7 +2,8 @@
 //!
 //! The likeliest places one by one may all lie around the same turn, and the likeliest way to cut is but one of many: neither is what somebody
 //! who jumps to chapters is served best by. What is looked for is the choice of least expected loss (minimum Bayes risk), where a true place
-//! counts for the chosen one next to it, if that is near, and is counted once. It is found exactly, by dynamic programming from left to right.
+//! counts for the chosen one next to it, if that is near, and is counted once. It is found exactly, by dynamic programming from left to right; then
+//! each place may move by a few words to where a beginning is plain.
 
 /// How near a chosen place has to be, and what being exact is worth.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +12,7 @@ pub struct Nearness {
     pub within: f32,
     /// What one that is near counts for less than the true one itself, which counts 1.
     pub exactness: f64,
-    /// Where one place has this part of what is expected near a chosen one, it is chosen instead.
+    /// Where one place has this part of the chances of all that are so near to a chosen one, it is chosen instead.
     pub peak: f64,
     /// Words that lie between two chosen places at least, and between them and both ends.
     pub apart: f32,
@@ -46,7 +47,7 @@ pub fn best(
     let mut from = Vec::with_capacity(count);
     for _ in 0..count {
         let mut next = vec![f64::NEG_INFINITY; n];
-        let mut origin = vec![0; n];
+        let mut origin = vec![0u32; n];
         // The best of the units too far before to share anything.
         let mut far = (f64::NEG_INFINITY, 0);
         let mut passed = 0;
@@ -65,7 +66,8 @@ pub fn best(
             let best = shared.fold((far.0 + pairs[i].before, far.1), |best, other| {
                 if other.0 > best.0 { other } else { best }
             });
-            (next[i], origin[i]) = best;
+            next[i] = best.0;
+            origin[i] = best.1 as u32;
         }
         most = next;
         from.push(origin);
@@ -78,30 +80,37 @@ pub fn best(
     let mut chosen = Vec::with_capacity(count);
     for origin in from.iter().rev() {
         chosen.push(last);
-        last = origin[last];
+        last = origin[last] as usize;
     }
     chosen.reverse();
-    to_peaks(&mut chosen, chances, offsets, &nearness);
-    Some(chosen)
+    Some(to_peaks(&chosen, chances, offsets, &nearness))
 }
 
-/// Moves each chosen unit to one near it that has most of what is expected there, if there is such a one: a plain beginning is not missed by a
-/// sentence for the sake of others that are less likely.
-fn to_peaks(chosen: &mut [usize], chances: &[f64], offsets: &[f32], nearness: &Nearness) {
-    for k in 0..chosen.len() {
-        let from = k.checked_sub(1).map_or(1, |before| chosen[before] + 1);
-        let to = chosen.get(k + 1).copied().unwrap_or(chances.len());
-        let off = |&i: &usize| (offsets[i] - offsets[chosen[k]]).abs();
-        let near = (from..to).filter(|i| off(i) <= nearness.within);
-        let near = near.collect::<Vec<_>>();
-        let all = near.iter().map(|&i| chances[i]).sum::<f64>();
-        let likeliest = near
+/// The chosen units, each moved to one near it that has most of the chances around, if there is such a one: a plain beginning is not missed by a
+/// sentence for the sake of others that are less likely. Of what lies between two that are chosen each has what is nearer to it.
+fn to_peaks(chosen: &[usize], chances: &[f64], offsets: &[f32], nearness: &Nearness) -> Vec<usize> {
+    let n = chances.len();
+    let mut moved = Vec::with_capacity(chosen.len());
+    for (k, &own) in chosen.iter().enumerate() {
+        let off = |i: usize, other: usize| (offsets[i] - offsets[other]).abs();
+        let before = k.checked_sub(1).map(|before| chosen[before]);
+        let after = chosen.get(k + 1).copied();
+        let is_nearest =
+            |i: usize, other: Option<usize>| other.is_none_or(|other| off(i, own) < off(i, other));
+        let around = (1..n).filter(|&i| {
+            off(i, own) <= nearness.within && is_nearest(i, before) && is_nearest(i, after)
+        });
+        let around = around.collect::<Vec<_>>();
+        let all = around.iter().map(|&i| chances[i]).sum::<f64>();
+        let (begin, end) = (moved.last().copied().unwrap_or(0), after.unwrap_or(n));
+        let peak = around
             .into_iter()
+            .filter(|&i| off(begin, i) >= nearness.apart && off(i, end) >= nearness.apart)
+            .filter(|&i| chances[i] > chances[own] && chances[i] >= nearness.peak * all)
             .max_by(|&a, &b| chances[a].total_cmp(&chances[b]));
-        chosen[k] = likeliest
-            .filter(|&i| chances[i] >= nearness.peak * all)
-            .unwrap_or(chosen[k]);
+        moved.push(peak.unwrap_or(own));
     }
+    moved
 }
 
 /// What is expected around a unit, if it is chosen.
@@ -178,31 +187,52 @@ mod tests {
         assert_eq!(best(&chances, &offsets(12), 2, NEAR), Some(vec![5, 10]));
     }
 
+    /// Every choice of three ascending units but the first.
+    fn threes(n: usize) -> impl Iterator<Item = [usize; 3]> {
+        let pairs = (1..n).flat_map(move |a| (a + 1..n).map(move |b| (a, b)));
+        pairs.flat_map(move |(a, b)| (b + 1..n).map(move |c| [a, b, c]))
+    }
+
     #[test]
     fn chosen_places_lie_apart_and_the_best_are_found() {
-        let chances = (0..11).map(|i| f64::from((i * 7 + 3) % 11) / 11.);
-        let chances = chances.collect::<Vec<_>>();
-        let offsets = offsets(11);
-        for apart in [0., 15., 30., 50.] {
-            let nearness = Nearness { apart, ..NEAR };
-            let found = best(&chances, &offsets, 2, nearness);
-            let worth = |&(a, b): &(usize, usize)| {
-                let of = |i: usize| {
-                    let to = |j: usize| nearness.worth((offsets[i] - offsets[j]).abs());
-                    chances[i] * to(a).max(to(b))
+        let n = 14;
+        for seed in 0..40 {
+            let drawn = |i: usize, most: usize| (i * 7919 + seed * 104_729 + i * i * 31) % most;
+            let chances = (0..n).map(|i| drawn(i, 97) as f64 / 97.);
+            let mut chances = chances.collect::<Vec<_>>();
+            chances[0] = 0.;
+            // Some units have no words at all.
+            let words = (0..n).map(|i| [0., 3., 8., 15.][drawn(i + 50, 4)]);
+            let words = words.scan(0., |sum, words| {
+                *sum += words;
+                Some(*sum)
+            });
+            let offsets = std::iter::once(0.).chain(words).collect::<Vec<f32>>();
+            for apart in [0., 9., 30.] {
+                let nearness = Nearness { apart, ..NEAR };
+                let worth = |chosen: &[usize]| {
+                    let of = |i: usize| {
+                        let to = |&j: &usize| nearness.worth((offsets[i] - offsets[j]).abs());
+                        chances[i] * chosen.iter().map(to).fold(0., f64::max)
+                    };
+                    (1..n).map(of).sum::<f64>()
                 };
-                (0..11).map(of).sum::<f64>()
-            };
-            let fits = |&(a, b): &(usize, usize)| {
-                let ends = [0., offsets[a], offsets[b], offsets[11]];
-                ends.windows(2).all(|pair| pair[1] - pair[0] >= apart)
-            };
-            let pairs = (1..11).flat_map(|a| (a + 1..11).map(move |b| (a, b)));
-            let pairs = pairs.filter(fits).collect::<Vec<_>>();
-            let most = pairs.iter().map(worth).fold(f64::NEG_INFINITY, f64::max);
-            match found {
-                Some(found) => assert!((worth(&(found[0], found[1])) - most).abs() < 1e-9),
-                None => assert!(pairs.is_empty()),
+                let fits = |chosen: &[usize]| {
+                    let ends = [&[0], chosen, &[n]].concat();
+                    let far = |pair: &[usize]| offsets[pair[1]] - offsets[pair[0]] >= apart;
+                    ends.windows(2).all(far)
+                };
+                let all = threes(n).filter(|chosen| fits(chosen));
+                let most = all.map(|chosen| worth(&chosen)).max_by(f64::total_cmp);
+                let found = best(&chances, &offsets, 3, nearness);
+                assert_eq!(found.is_some(), most.is_some());
+                if let (Some(found), Some(most)) = (found, most) {
+                    assert!((worth(&found) - most).abs() < 1e-9, "{seed} {apart}");
+                    let peak = 0.4;
+                    let moved = best(&chances, &offsets, 3, Nearness { peak, ..nearness });
+                    let moved = moved.unwrap();
+                    assert!(fits(&moved) && moved.is_sorted_by(|a, b| a < b));
+                }
             }
         }
     }
@@ -214,6 +244,15 @@ mod tests {
         let best = |peak| best(&chances, &offsets(12), 1, Nearness { peak, ..NEAR });
         assert_eq!(best(2.), Some(vec![6]));
         assert_eq!(best(0.4), Some(vec![7]));
+    }
+
+    #[test]
+    fn a_plain_beginning_is_left_to_the_one_next_to_it() {
+        let mut chances = [0.; 12];
+        (chances[2], chances[4], chances[6], chances[7]) = (0.2, 0.3, 0.35, 0.9);
+        let peak = 0.4;
+        let found = best(&chances, &offsets(12), 2, Nearness { peak, ..NEAR });
+        assert_eq!(found, Some(vec![4, 7]));
     }
 
     #[test]

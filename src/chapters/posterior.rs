@@ -18,6 +18,10 @@ pub fn chances(
 ) -> Option<Vec<f64>> {
     let n = costs.len();
     let after = sums(costs, offsets, count, least, sharpness);
+    let all = after[count][0];
+    if all.is_infinite() {
+        return None;
+    }
     // The same from the end: the segments that end with a unit, the shortest first.
     let row = |end: usize| {
         let row = (0..=end).rev().map(|begin| costs[begin][end - begin]);
@@ -27,10 +31,6 @@ pub fn chances(
     let backwards = offsets.iter().rev().map(|offset| offsets[n] - offset);
     let backwards = backwards.collect::<Vec<_>>();
     let before = sums(&mirrored, &backwards, count, least, sharpness);
-    let all = after[count][0];
-    if all.is_infinite() {
-        return None;
-    }
     let begins = |i: usize| {
         let ways = (1..count).map(|k| (before[k][n - i] + after[count - k][i] - all).exp());
         ways.sum::<f64>().min(1.)
@@ -51,12 +51,17 @@ fn sums(
     sums[0][n] = 0.;
     for k in 0..count {
         let shorter = &sums[k];
+        // k more segments, of a unit each at least, end where all does.
+        let last = n - k.min(n);
         let sum = |begin: usize| {
+            if begin >= last {
+                return f64::NEG_INFINITY;
+            }
             let long = |offset: &f32| offset - offsets[begin] < least;
             let first = begin + offsets[begin + 1..].partition_point(long);
             let costs = costs[begin].get(first - begin..).unwrap_or(&[]);
             let ways = || {
-                let ways = costs.iter().zip(&shorter[first + 1..]);
+                let ways = costs.iter().zip(&shorter[(first + 1).min(last + 1)..=last]);
                 ways.map(|(&cost, after)| after - sharpness * f64::from(cost))
             };
             let most = ways().fold(f64::NEG_INFINITY, f64::max);
@@ -84,6 +89,7 @@ mod tests {
         begin: usize,
         count: usize,
         least: usize,
+        sharpness: f64,
     ) -> Vec<(f64, Vec<usize>)> {
         if begin == costs.len() || count == 0 {
             let is_whole = begin == costs.len() && count == 0;
@@ -91,8 +97,8 @@ mod tests {
         }
         let lengths = least.max(1)..=costs.len() - begin;
         let ways = lengths.flat_map(|length| {
-            let own = (-2. * f64::from(costs[begin][length - 1])).exp();
-            let rest = every_way(costs, begin + length, count - 1, least);
+            let own = (-sharpness * f64::from(costs[begin][length - 1])).exp();
+            let rest = every_way(costs, begin + length, count - 1, least, sharpness);
             rest.into_iter()
                 .map(move |(weight, begins)| (own * weight, [vec![begin], begins].concat()))
         });
@@ -106,9 +112,11 @@ mod tests {
         let costs = (0..n).map(|i| (i..n).map(|j| cost(i, j)).collect());
         let costs = costs.collect::<Vec<Vec<f32>>>();
         let offsets = (0..=n).map(|i| i as f32).collect::<Vec<_>>();
-        for (count, least) in [(1, 0), (3, 0), (4, 2), (9, 1), (3, 3)] {
-            let found = chances(&costs, &offsets, count, least as f32, 2.).unwrap();
-            let ways = every_way(&costs, 0, count, least);
+        let cases = [(1, 0), (3, 0), (4, 2), (9, 1), (3, 3)];
+        let cases = cases.map(|case| [(case, 2.), (case, 40.)]).concat();
+        for ((count, least), sharpness) in cases {
+            let found = chances(&costs, &offsets, count, least as f32, sharpness).unwrap();
+            let ways = every_way(&costs, 0, count, least, sharpness);
             let all = ways.iter().map(|(weight, _)| weight).sum::<f64>();
             for (i, found) in found.iter().enumerate().skip(1) {
                 let with = ways.iter().filter(|(_, begins)| begins.contains(&i));

@@ -16,9 +16,9 @@ pub enum Method {
     Texttiling,
     /// Cut in two again and again (Gklezakos, Misiak and Bishop 2024).
     Treeseg,
-    /// The least squared distance from the chapters' means, exactly.
+    /// Squared distances from the chapters' means and which words recur, over every way to cut: what the program does without the boundary model.
     Dp,
-    /// The same with the scores of the boundary model: what the program does.
+    /// The same with the scores of the boundary model: what it does.
     Learned,
 }
 
