@@ -159,14 +159,20 @@ def main():
     write_fixture(tensors, args.fixture)
 
 
-def write_fixture(tensors, path):
-    """Made-up places and the scores that the weights, as they were saved, give them: what the program is compared with."""
+def heads_of(tensors):
+    """The heads whose weights were saved."""
     heads = []
     for i in range(sum(name.endswith(".mean") for name in tensors)):
         state = {name.split(".", 1)[1]: tensor.float() for name, tensor in tensors.items() if name.startswith(f"{i}.")}
         head = Head(len(state["mean"]), state["mean"], state["deviation"])
         head.load_state_dict(state)
         heads.append(head.eval())
+    return heads
+
+
+def write_fixture(tensors, path):
+    """Made-up places and the scores that the weights, as they were saved, give them: what the program is compared with."""
+    heads = heads_of(tensors)
     generator = torch.Generator().manual_seed(0)
     embeddings = nn.functional.normalize(torch.randn(PLACES, 384, generator=generator), dim=1)
     signs = torch.randn(PLACES, len(heads[0].mean), generator=generator)

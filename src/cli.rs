@@ -396,7 +396,7 @@ pub struct Eval {
     #[arg(long, requires = "summaries", value_name = "PATH")]
     pub texts: Option<PathBuf>,
 
-    /// Use this boundary model instead of the program's, as scripts/train_boundaries.py writes it
+    /// Use this boundary model instead of the program's, as scripts/train_boundaries.py writes it; no place is read again then
     #[arg(long, conflicts_with = "summaries", hide = true, value_name = "PATH")]
     pub boundaries: Option<PathBuf>,
 

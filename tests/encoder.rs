@@ -150,3 +150,31 @@ fn an_encoder_with_the_vocabulary_of_xlm_r_is_that_of_transformers() {
     println!("of a tiny multilingual encoder: values within {farthest}");
     assert!(farthest < 1e-5, "{farthest}");
 }
+
+/// What `scripts/train_reader.py` writes: texts before and after a place, and what torch makes of them.
+#[derive(Deserialize)]
+struct Place {
+    before: String,
+    after: String,
+    score: f32,
+}
+
+#[test]
+fn places_read_again_have_the_scores_of_torch() {
+    let places = include_str!("fixtures/encoder/reader.json");
+    let places = serde_json::from_str::<Vec<Place>>(places).unwrap();
+    let parts = places
+        .iter()
+        .map(|place| (place.before.clone(), place.after.clone()));
+    let parts = parts.collect::<Vec<_>>();
+    let _turn = models::turn();
+    for (precision, tolerance) in [(Precision::Full, 1e-3), (Precision::Eight, 0.2)] {
+        let reader = load(precision).reader().unwrap();
+        let scores = reader.scores(&parts).unwrap();
+        for (place, score) in places.iter().zip(scores) {
+            let off = (place.score - score).abs();
+            println!("{precision:?}: {score} and {}", place.score);
+            assert!(off < tolerance, "{precision:?}: {off} {}", place.after);
+        }
+    }
+}

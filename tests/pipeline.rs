@@ -63,7 +63,8 @@ fn all(asked: &[(Transcript, Count)], write: bool) -> Vec<Summary> {
     let _turn = models::turn();
     let window = registry::find(ENCODER).unwrap().window;
     let encoder = MiniLm::load(&models::files(ENCODER), window, &Device::Cpu).unwrap();
-    let boundaries = Boundaries::bundled().unwrap();
+    let reader = encoder.reader().unwrap();
+    let boundaries = Boundaries::bundled().unwrap().with_reader(reader);
     let writer = write.then(adapted);
     let run = |(transcript, count): &(Transcript, Count)| {
         let models = Models {

@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::embed::Embedding;
+use super::reread::Reader;
 use super::signs;
+use crate::transcript::Sentence;
 
 const WEIGHTS: &[u8] = include_bytes!("../../models/boundaries.safetensors");
 
@@ -27,9 +29,10 @@ const MOST_DEVIATIONS: f64 = 4.;
 /// What projected embeddings are multiplied by: components of a vector of unit length are small beside signs.
 const PROJECTED: f64 = 4.;
 
-/// The heads of the model.
+/// The heads of the model, and what reads the likeliest places again.
 pub struct Boundaries {
     heads: Vec<Head>,
+    reader: Option<Reader>,
 }
 
 impl Boundaries {
@@ -54,7 +57,33 @@ impl Boundaries {
         let heads = (0..count).map(|i| Head::new(&tensors, i));
         let heads = heads.collect::<Result<Vec<_>>>()?;
         ensure!(count > 0, "has no heads");
-        Ok(Self { heads })
+        Ok(Self {
+            heads,
+            reader: None,
+        })
+    }
+
+    /// With what reads places again, of the same encoder.
+    pub fn with_reader(self, reader: Reader) -> Self {
+        Self {
+            reader: Some(reader),
+            ..self
+        }
+    }
+
+    /// What the heads tell of the places `firsts` ([`Boundaries::scores`]), and of the likeliest of them what reading them again does.
+    pub fn of_places(
+        &self,
+        sentences: &[Sentence],
+        firsts: &[usize],
+        embeddings: &[Embedding],
+        signs: &[[f32; signs::COUNT]],
+    ) -> Result<Vec<f32>> {
+        let mut scores = self.scores(embeddings, signs)?;
+        if let Some(reader) = &self.reader {
+            reader.weigh(&mut scores, sentences, firsts)?;
+        }
+        Ok(scores)
     }
 
     /// For each place the logarithm of the chance that a chapter begins there rather than at another, plus that of their number: 0 where

@@ -8,6 +8,8 @@ use candle_core::Device;
 use rayon::prelude::*;
 use tokenizers::{Tokenizer, TruncationParams};
 
+use super::reread::Reader;
+use crate::engine::adapter::Adapter;
 use crate::engine::arch::bert::{Bert, BertConfig, Precision};
 use crate::engine::folder::Folder;
 use crate::engine::weights::Weights;
@@ -38,6 +40,9 @@ const WINDOW: usize = 128;
 pub struct MiniLm {
     model: Bert,
     tokenizer: Tokenizer,
+    /// What the model was loaded from, and how.
+    weights: Weights,
+    precision: Precision,
 }
 
 impl MiniLm {
@@ -53,13 +58,13 @@ impl MiniLm {
         precision: Precision,
         device: &Device,
     ) -> Result<Self> {
-        let (model, tokenizer) = Self::parts(files, precision, device)?;
+        let encoder = Self::open(files, precision, device)?;
+        let most = encoder.model.window();
         ensure!(
-            window <= model.window(),
-            "config.json: the sentence encoder reads {} tokens, not {window}",
-            model.window()
+            window <= most,
+            "config.json: the sentence encoder reads {most} tokens, not {window}"
         );
-        Self::new(model, tokenizer, window)
+        encoder.with_window(window)
     }
 
     /// Loads an encoder of which nothing else is known from a folder. Errors: a file that is not there or is no BERT's.
@@ -68,16 +73,20 @@ impl MiniLm {
         for (file, name) in files.iter().zip(ENCODER_FILES) {
             ensure!(file.is_file(), "has no {name}, as a sentence encoder has");
         }
-        let (model, tokenizer) = Self::parts(&files, Precision::Eight, device)?;
-        let window = WINDOW.min(model.window());
-        Self::new(model, tokenizer, window)
+        let encoder = Self::open(&files, Precision::Eight, device)?;
+        let window = WINDOW.min(encoder.model.window());
+        encoder.with_window(window)
     }
 
-    fn parts(
-        files: &[PathBuf],
-        precision: Precision,
-        device: &Device,
-    ) -> Result<(Bert, Tokenizer)> {
+    /// What reads places again ([`super::reread`]), with this model's layers as far as they are the same.
+    pub fn reader(&self) -> Result<Reader> {
+        let adapted =
+            |adapter: &Adapter| self.model.adapted(&self.weights, self.precision, adapter);
+        Reader::new(adapted, self.tokenizer.clone())
+    }
+
+    /// Reads texts of any length.
+    fn open(files: &[PathBuf], precision: Precision, device: &Device) -> Result<Self> {
         let file = |name: &str| -> Result<&Path> {
             files
                 .iter()
@@ -92,19 +101,24 @@ impl MiniLm {
         let model = Bert::load(&weights, config, precision, device)?;
         let tokenizer = Tokenizer::from_file(file("tokenizer.json")?)
             .map_err(|error| anyhow!("tokenizer.json: {error}"))?;
-        Ok((model, tokenizer))
+        Ok(Self {
+            model,
+            tokenizer,
+            weights,
+            precision,
+        })
     }
 
-    fn new(model: Bert, mut tokenizer: Tokenizer, window: usize) -> Result<Self> {
+    fn with_window(mut self, window: usize) -> Result<Self> {
         let truncation = TruncationParams {
             max_length: window,
             ..Default::default()
         };
-        tokenizer
+        self.tokenizer
             .with_padding(None)
             .with_truncation(Some(truncation))
             .map_err(|error| anyhow!("tokenizer.json: {error}"))?;
-        Ok(Self { model, tokenizer })
+        Ok(self)
     }
 
     /// Embeds one batch of token ids.
@@ -155,7 +169,7 @@ impl Encode for MiniLm {
 }
 
 /// Texts in their order, as many at a time as make a pass; one that is longer makes a pass of its own.
-fn batches<'a>(mut texts: &'a [&'a [u32]]) -> Vec<&'a [&'a [u32]]> {
+pub(super) fn batches<'a>(mut texts: &'a [&'a [u32]]) -> Vec<&'a [&'a [u32]]> {
     let mut batches = Vec::new();
     while !texts.is_empty() {
         let mut tokens = 0;

@@ -6,6 +6,7 @@ pub mod embed;
 pub mod expected;
 pub mod lexical;
 pub mod posterior;
+pub mod reread;
 pub mod signs;
 
 use std::ops::Range;
@@ -157,7 +158,7 @@ impl Places {
         let own = firsts.iter().map(|&first| embeddings[first].clone());
         let own = own.collect::<Vec<_>>();
         let scores = match boundaries {
-            Some(boundaries) => boundaries.scores(&own, &signs)?,
+            Some(boundaries) => boundaries.of_places(sentences, &firsts, &own, &signs)?,
             None => vec![0.; firsts.len()],
         };
         let ends = firsts.iter().skip(1).copied().chain([sentences.len()]);

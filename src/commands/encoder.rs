@@ -77,9 +77,13 @@ impl EncoderRef {
         }
     }
 
-    /// The boundary model, if this is the encoder whose embeddings it was trained on.
-    pub(super) fn boundaries(&self) -> Result<Option<Boundaries>> {
-        self.is_default().then(Boundaries::bundled).transpose()
+    /// The boundary model, if this is the encoder it was trained with; `loaded` is this encoder.
+    pub(super) fn boundaries(&self, loaded: &MiniLm) -> Result<Option<Boundaries>> {
+        if !self.is_default() {
+            return Ok(None);
+        }
+        let heads = Boundaries::bundled()?;
+        Ok(Some(heads.with_reader(loaded.reader()?)))
     }
 }
 

@@ -81,13 +81,13 @@ fn compare_boundaries(args: &Eval, model: &ModelRef, chosen: &EncoderRef) -> Res
         Some(weights) => Some(weights.load(args.writing.adapter.as_deref(), &opened.device)?),
         None => None,
     };
+    let encoder = chosen.load(&hub, &opened.device, progress)?;
     // Signs can be written that the model does not read yet.
     let boundaries = match (&args.boundaries, methods.contains(&Method::Learned)) {
         (Some(path), true) => Some(Boundaries::from_file(path)?),
-        (None, true) => chosen.boundaries()?,
+        (None, true) => chosen.boundaries(&encoder)?,
         (_, false) => None,
     };
-    let encoder = chosen.load(&hub, &opened.device, progress)?;
     let models = Models {
         encoder: &encoder,
         boundaries: boundaries.as_ref(),
@@ -206,8 +206,8 @@ fn compare_summaries(args: &Eval, model: &ModelRef, chosen: &EncoderRef) -> Resu
     let weights = Weights::get(model, &hub, progress)?;
     let loaded = weights.load(args.writing.adapter.as_deref(), &opened.device)?;
     let plain = weights.load(Some(Path::new("none")), &opened.device)?;
-    let boundaries = chosen.boundaries()?;
     let encoder = chosen.load(&hub, &opened.device, progress)?;
+    let boundaries = chosen.boundaries(&encoder)?;
     let adapter = loaded.adapter.as_deref().unwrap_or_default();
     let subject = match adapter.get(..8) {
         Some(hash) => format!("{} and the adapter {hash}", weights.name()),

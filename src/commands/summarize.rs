@@ -122,7 +122,7 @@ impl Tools {
             opened.name, opened.reason
         ));
         Ok(Self {
-            boundaries: encoder.boundaries()?,
+            boundaries: encoder.boundaries(&loaded)?,
             reads_english_only: encoder.reads_english_only(),
             encoder: Box::new(loaded),
             writer,

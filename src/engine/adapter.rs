@@ -152,6 +152,11 @@ impl Adapter {
         &self.sha256
     }
 
+    /// Whether it changes the weight of a module.
+    pub fn has(&self, module: &str) -> bool {
+        self.factors.contains_key(module)
+    }
+
     /// What is added to the weight `shape` `(out, in)` of a module; `None` where that stays as it is. F32 on the CPU.
     pub fn delta(&self, module: &str, shape: (usize, usize)) -> Result<Option<Tensor>> {
         let Some(Factors { a, b }) = self.factors.get(module) else {

@@ -68,6 +68,8 @@ pub struct Text {
     times: Vec<f64>,
     /// Cues with which a person's chapters begin, but for the first.
     human: Vec<usize>,
+    /// What is said from each place to the next.
+    said: Vec<String>,
 }
 
 impl Text {
@@ -90,8 +92,15 @@ impl Text {
         };
         let places = Places::new(&sentences, &embeddings, boundaries, count)?;
         let cue = |&first: &usize| sentences[first].first_cue;
+        let firsts = &places.firsts;
+        let ends = firsts.iter().skip(1).copied().chain([sentences.len()]);
+        let said = firsts.iter().zip(ends).map(|(&first, end)| {
+            let texts = sentences[first..end].iter().map(|s| &s.text[..]);
+            texts.collect::<Vec<_>>().join(" ")
+        });
         Ok(Self {
             id: document.id.clone(),
+            said: said.collect(),
             cues: places.firsts.iter().map(cue).collect(),
             count,
             places,
@@ -161,7 +170,8 @@ impl Text {
     }
 }
 
-/// Writes what the boundary model reads of each text, and where a person's chapters begin, for `scripts/train_boundaries.py`.
+/// Writes what the boundary model reads of each text, what is said, a line for each place, and where a person's chapters begin, for
+/// `scripts/train_boundaries.py` and `scripts/train_reader.py`.
 pub fn write_signs(path: &Path, texts: &[Text]) -> Result<()> {
     let mut tensors = HashMap::new();
     for (k, text) in texts.iter().enumerate() {
@@ -178,6 +188,10 @@ pub fn write_signs(path: &Path, texts: &[Text]) -> Result<()> {
         let human = text.nearest(&text.human);
         let human = (0..count).map(|place| f32::from(u8::from(human.contains(&place))));
         add("human", human.collect(), DType::F32)?;
+        let lines = text.said.iter().map(|said| said.replace('\n', " "));
+        let lines = lines.collect::<Vec<_>>().join("\n").into_bytes();
+        let lines = Tensor::from_vec(lines, ((),), &Device::Cpu)?;
+        tensors.insert(format!("{k}.{}.text", text.id), lines);
     }
     candle_core::safetensors::save(&tensors, path)?;
     Ok(())

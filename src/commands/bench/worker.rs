@@ -166,10 +166,10 @@ fn end_to_end(job: &Job, weights: &Weights, opened: &device::OpenDevice) -> Resu
             "the model's vocabulary has no tokens for the text",
         )));
     }
-    let encoder = EncoderRef::parse(ENCODER)?;
-    let boundaries = encoder.boundaries()?;
+    let chosen = EncoderRef::parse(ENCODER)?;
     let hub = Hub::from_env(true)?;
-    let encoder = encoder.load(&hub, &opened.device, Progress::hidden())?;
+    let encoder = chosen.load(&hub, &opened.device, Progress::hidden())?;
+    let boundaries = chosen.boundaries(&encoder)?;
     let Loaded { engine, style, .. } = weights.load(None, &opened.device)?;
     let dtype = engine.quantization().to_string();
     let models = Models {

@@ -8,6 +8,8 @@ mod attention;
 mod elementwise;
 mod load;
 
+use std::sync::Arc;
+
 use anyhow::{Result as Loaded, ensure};
 use candle_core::{Device, Result, Tensor};
 use serde::Deserialize;
@@ -93,7 +95,8 @@ pub struct Bert {
     positions: Tensor,
     /// Of the sum of the two.
     norm: AddNorm,
-    layers: Vec<Layer>,
+    /// Shared with the same model with an adapter, as far as that leaves them as they are.
+    layers: Vec<Arc<Layer>>,
 }
 
 struct Layer {
@@ -113,6 +116,7 @@ struct Biased {
 }
 
 /// `norm(x + y + bias)`, where `bias` is that of the product which made `y`.
+#[derive(Clone)]
 struct AddNorm {
     /// That bias, then weight and bias of the norm: `(3, hidden)`.
     parameters: Tensor,

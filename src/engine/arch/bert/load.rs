@@ -1,5 +1,6 @@
 //! A BERT's parts out of a checkpoint.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -8,6 +9,7 @@ use candle_core::{Device, Tensor};
 
 use super::super::layers::Linear;
 use super::{AddNorm, Bert, BertConfig, Biased, Layer, Precision};
+use crate::engine::adapter::Adapter;
 use crate::engine::weights::Weights;
 
 impl Bert {
@@ -18,17 +20,7 @@ impl Bert {
         precision: Precision,
         device: &Device,
     ) -> Result<Self> {
-        let loader = Loader {
-            weights,
-            // Some checkpoints were saved with a head beside the model, whose names have the prefix.
-            prefix: match weights.has("bert.embeddings.word_embeddings.weight") {
-                true => "bert.",
-                false => "",
-            },
-            config: &config,
-            precision,
-            device,
-        };
+        let loader = Loader::new(weights, &config, precision, device);
         let c = &config;
         let hidden = c.hidden_size;
         let table =
@@ -41,12 +33,61 @@ impl Bert {
             positions: positions.broadcast_add(&types.get(0)?)?,
             norm: loader.norm("embeddings.LayerNorm", &nothing)?,
             layers: (0..c.num_hidden_layers)
-                .map(|index| loader.layer(&format!("encoder.layer.{index}")))
+                .map(|index| Ok(Arc::new(loader.layer(&name_of(index))?)))
                 .collect::<Result<_>>()?,
             device: device.clone(),
             config,
         })
     }
+
+    /// The same model with an adapter in some of its layers; `weights` and `precision` are those it was loaded from and with.
+    /// Errors: an adapter of another model.
+    pub fn adapted(
+        &self,
+        weights: &Weights,
+        precision: Precision,
+        adapter: &Adapter,
+    ) -> Result<Self> {
+        let mut loader = Loader::new(weights, &self.config, precision, &self.device);
+        loader.adapter = Some(adapter);
+        let mut used = BTreeSet::new();
+        let layers = self.layers.iter().enumerate().map(|(index, layer)| {
+            let name = name_of(index);
+            let modules = MODULES.iter().map(|module| format!("{name}.{module}"));
+            let changed = modules.filter(|module| adapter.has(module));
+            let changed = changed.collect::<Vec<_>>();
+            let layer = match changed.is_empty() {
+                true => layer.clone(),
+                false => Arc::new(loader.layer(&name)?),
+            };
+            used.extend(changed);
+            Ok(layer)
+        });
+        let layers = layers.collect::<Result<_>>()?;
+        adapter.all_used(&used)?;
+        Ok(Self {
+            layers,
+            config: self.config.clone(),
+            device: self.device.clone(),
+            words: self.words.clone(),
+            positions: self.positions.clone(),
+            norm: self.norm.clone(),
+        })
+    }
+}
+
+/// The linear layers of a layer.
+const MODULES: [&str; 6] = [
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+];
+
+fn name_of(layer: usize) -> String {
+    format!("encoder.layer.{layer}")
 }
 
 /// Takes the parts of a model out of a checkpoint.
@@ -56,9 +97,31 @@ struct Loader<'a> {
     config: &'a BertConfig,
     precision: Precision,
     device: &'a Device,
+    /// Added to linear layers, where there is one.
+    adapter: Option<&'a Adapter>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(
+        weights: &'a Weights,
+        config: &'a BertConfig,
+        precision: Precision,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            weights,
+            // Some checkpoints were saved with a head beside the model, whose names have the prefix.
+            prefix: match weights.has("bert.embeddings.word_embeddings.weight") {
+                true => "bert.",
+                false => "",
+            },
+            config,
+            precision,
+            device,
+            adapter: None,
+        }
+    }
+
     fn float(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let name = format!("{}{name}", self.prefix);
         self.weights.float(&name, shape, self.device)
@@ -82,12 +145,18 @@ impl Loader<'_> {
 
     /// Products of the same input `(out, in)` each, as one.
     fn linear(&self, names: &[String], (out, input): (usize, usize)) -> Result<Biased> {
-        let parts = |part: &str, shape: &[usize]| -> Result<Tensor> {
-            let parts = names.iter();
-            let parts = parts.map(|name| self.float(&format!("{name}.{part}"), shape));
-            Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+        let weight = |name: &String| -> Result<Tensor> {
+            let weight = self.float(&format!("{name}.weight"), &[out, input])?;
+            let delta = self.adapter.map(|own| own.delta(name, (out, input)));
+            Ok(match delta.transpose()?.flatten() {
+                Some(delta) => (weight + delta.to_device(self.device)?)?,
+                None => weight,
+            })
         };
-        let weight = parts("weight", &[out, input])?;
+        let bias = |name: &String| self.float(&format!("{name}.bias"), &[out]);
+        let weights = names.iter().map(weight).collect::<Result<Vec<_>>>()?;
+        let biases = names.iter().map(bias).collect::<Result<Vec<_>>>()?;
+        let weight = Tensor::cat(&weights, 0)?;
         let linear = match self.precision {
             Precision::Eight => Linear::rounded(&weight, None)?,
             Precision::Full => {
@@ -97,7 +166,7 @@ impl Loader<'_> {
         };
         Ok(Biased {
             linear,
-            bias: parts("bias", &[out])?,
+            bias: Tensor::cat(&biases, 0)?,
         })
     }
 
