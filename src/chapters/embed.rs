@@ -40,8 +40,8 @@ const WINDOW: usize = 128;
 pub struct MiniLm {
     model: Bert,
     tokenizer: Tokenizer,
-    /// What the model was loaded from, and how.
-    weights: Weights,
+    /// What the model was loaded from, and how. The file is not kept open: what was read of it would count as memory.
+    folder: PathBuf,
     precision: Precision,
 }
 
@@ -80,8 +80,8 @@ impl MiniLm {
 
     /// What reads places again ([`super::reread`]), with this model's layers as far as they are the same.
     pub fn reader(&self) -> Result<Reader> {
-        let adapted =
-            |adapter: &Adapter| self.model.adapted(&self.weights, self.precision, adapter);
+        let weights = Weights::Folder(Folder::open(&self.folder)?);
+        let adapted = |adapter: &Adapter| self.model.adapted(&weights, self.precision, adapter);
         Reader::new(adapted, self.tokenizer.clone())
     }
 
@@ -97,14 +97,15 @@ impl MiniLm {
         let config = std::fs::read_to_string(file("config.json")?)?;
         let config = BertConfig::from_json(&config).context("config.json")?;
         let folder = file("model.safetensors")?.parent();
-        let weights = Weights::Folder(Folder::open(folder.unwrap_or(Path::new(".")))?);
+        let folder = folder.unwrap_or(Path::new(".")).to_path_buf();
+        let weights = Weights::Folder(Folder::open(&folder)?);
         let model = Bert::load(&weights, config, precision, device)?;
         let tokenizer = Tokenizer::from_file(file("tokenizer.json")?)
             .map_err(|error| anyhow!("tokenizer.json: {error}"))?;
         Ok(Self {
             model,
             tokenizer,
-            weights,
+            folder,
             precision,
         })
     }

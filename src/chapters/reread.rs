@@ -119,28 +119,30 @@ impl Reader {
         };
         let before = tokens(parts.iter().map(|(before, _)| &before[..]).collect())?;
         let after = tokens(parts.iter().map(|(_, after)| &after[..]).collect())?;
-        let pairs = before.iter().zip(&after).map(|(before, after)| {
+        let ids = before.iter().zip(&after).map(|(before, after)| {
             let (before, after) = (before.get_ids(), after.get_ids());
             let before = &before[before.len().saturating_sub(BEFORE)..];
             let after = &after[..after.len().min(AFTER)];
-            let ids = [&[self.begin], before, &[self.end], after, &[self.end]].concat();
-            (ids, before.len() + 2)
+            [&[self.begin], before, &[self.end], after, &[self.end]].concat()
         });
-        let pairs = pairs.collect::<Vec<_>>();
-        let ids = pairs.iter().map(|(ids, _)| &ids[..]).collect::<Vec<_>>();
-        let hidden = batches(&ids).into_par_iter().map(|batch| {
+        let ids = ids.collect::<Vec<_>>();
+        let ids = ids.iter().map(|ids| &ids[..]).collect::<Vec<_>>();
+        let scores = batches(&ids).into_par_iter().map(|batch| {
             let hidden = self.model.encode(batch)?; // (T, H)
-            Ok(hidden.flatten_all()?.to_vec1::<f32>()?)
+            let size = hidden.dim(1)?;
+            let hidden = hidden.flatten_all()?.to_vec1::<f32>()?;
+            let mut rest = &hidden[..];
+            let scores = batch.iter().map(|ids| {
+                let (rows, behind) = rest.split_at(ids.len() * size);
+                rest = behind;
+                // Behind the token that ends the first part.
+                let place = ids.iter().position(|&id| id == self.end);
+                self.bias + self.score(rows, place.map_or(1, |end| end + 1))
+            });
+            Ok(scores.collect())
         });
-        let hidden = hidden.collect::<Result<Vec<_>>>()?.concat();
-        let size = self.weights.len() / 2;
-        let mut rest = &hidden[..];
-        let scores = pairs.iter().map(|(ids, place)| {
-            let (rows, behind) = rest.split_at(ids.len() * size);
-            rest = behind;
-            self.bias + self.score(rows, *place)
-        });
-        Ok(scores.collect())
+        let scores = scores.collect::<Result<Vec<Vec<f32>>>>()?;
+        Ok(scores.concat())
     }
 
     /// Of the tokens' vectors, those of the second text from the row `place` on.
